@@ -1,0 +1,72 @@
+"""The pipeline on one screen: model file to C sources. This is the public Python API."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygen import passes, project
+from tinygen.emit import emit
+from tinygen.errors import ModelError
+from tinygen.frontend import tflite
+from tinygen.ir import Graph
+from tinygen.lower import Program, choose, identifier, lower
+from tinygen.memory.plan import Plan, plan
+from tinygen.quant import Numerics
+from tinygen.target import Core, Target, load_core
+
+PORTABLE = "portable"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model file as read: its bytes and its graph before any pass."""
+
+    path: str
+    data: bytes
+    graph: Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A compiled model: its graph after the passes, its plan and program, and the files of its project."""
+
+    model: Model
+    graph: Graph
+    plan: Plan
+    program: Program
+    manifest: dict[str, Any]
+    files: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write the project; raises OutputError."""
+        project.write(self.files, folder)
+
+
+def load(path: str | Path, subgraph: int = 0) -> Model:
+    """Read a .tflite file; raises ModelError."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelError("cannot read the model", where=str(path), found=error.strerror or str(error)) from None
+    return Model(str(path), data, tflite.read(data, str(path), subgraph))
+
+
+def compile_model(
+    model: Model,
+    target: Target | None = None,
+    name: str | None = None,
+    numerics: Numerics = Numerics.TFLITE,
+) -> Compiled:
+    """Compile `model` for a board, or as portable C without one; raises ModelError."""
+    core: Core = target.core if target else load_core(PORTABLE)
+    symbol = identifier(name or Path(model.path).stem)
+    graph = passes.run(model.graph)
+    choices = choose(graph, numerics, core)
+    arena = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
+    program = lower(graph, choices, arena, symbol)
+    digest = hashlib.sha256(model.data).hexdigest()
+    facts = project.manifest(program, core, target.name if target else None, digest, numerics.value)
+    return Compiled(model, graph, arena, program, facts, project.with_manifest(emit(program), facts))

@@ -1,0 +1,129 @@
+"""Prints a program through Jinja: file name -> text. Knows no operator and no disk."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from tinygen import __version__
+from tinygen.ir import Array
+from tinygen.lower import CTYPES, Data, Port, Program
+from tinygen.resources import FIRMWARE, TEMPLATES
+
+LINE_WIDTH = 100
+RUNTIME_HEADER = "tg_runtime.h"
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - the output is C
+    )
+    environment.filters["c_comment"] = _comment
+    return environment
+
+
+def emit(program: Program) -> dict[str, str]:
+    """The C sources of `program`: path inside the output folder -> text."""
+    kernels = [
+        _environment().get_template(function.template).render(name=function.name, **function.values).strip()
+        for function in program.functions
+    ]
+    name = program.name
+    values: dict[str, Any] = {
+        "program": program,
+        "name": name,
+        "upper": name.upper(),
+        "version": __version__,
+        "kernels": kernels,
+        "arrays": [_array(data) for data in program.data],
+        "inputs": [_port(port) for port in program.inputs],
+        "outputs": [_port(port) for port in program.outputs],
+    }
+    return {
+        f"include/{name}.h": _render("model.h.j2", values),
+        f"include/{RUNTIME_HEADER}": (FIRMWARE / "include" / RUNTIME_HEADER).read_text("utf-8"),
+        f"src/{name}.c": _render("model.c.j2", values),
+        f"src/{name}_data.c": _render("model_data.c.j2", values),
+        f"src/{name}_data.h": _render("model_data.h.j2", values),
+    }
+
+
+def _render(template: str, values: dict[str, Any]) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+def _comment(text: str) -> str:
+    """`text` made safe for a C comment."""
+    return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("/*", "/ *").replace("??/", "?? /")
+
+
+def _port(port: Port) -> dict[str, Any]:
+    tensor = port.tensor
+    quantised = tensor.quant is not None and len(tensor.quant.scale) == 1
+    return {
+        "symbol": port.symbol,
+        "upper": port.symbol.upper(),
+        "ctype": CTYPES[tensor.dtype],
+        "address": port.address,
+        "bytes": tensor.bytes,
+        "shape": "x".join(map(str, tensor.shape)) or "scalar",
+        "tensor_name": tensor.name,
+        "scale": f"{float_literal(tensor.scale)}f" if quantised else None,
+        "zero_point": tensor.zero_point if quantised else None,
+    }
+
+
+def float_literal(value: float) -> str:
+    """The shortest C literal, without suffix, that reads back as the same float32."""
+    text = np.format_float_scientific(np.float32(value), unique=True, trim="0")
+    return text
+
+
+def _array(data: Data) -> dict[str, Any]:
+    return {
+        "symbol": data.symbol,
+        "ctype": CTYPES[data.dtype],
+        "count": max(1, data.data.size),
+        "comment": data.comment,
+        "lines": "\n".join(_rows(data.data)),
+    }
+
+
+def _rows(data: Array) -> Iterator[str]:
+    """The elements as C literals, filled into lines."""
+    flat = data.ravel()
+    if data.dtype == np.float32:
+        literals = [f"{float_literal(value)}f" for value in flat]
+    elif data.dtype == np.bool_:
+        literals = [str(int(value)) for value in flat]
+    else:
+        literals = [_integer(value) for value in flat.tolist()]
+    width = max((len(text) for text in literals), default=1) + 2
+    per_line = max(1, (LINE_WIDTH - 4) // width)
+    for start in range(0, len(literals), per_line):
+        yield "    " + ", ".join(literals[start : start + per_line]) + ","
+    if not literals:
+        yield "    0,"
+
+
+def _integer(value: int) -> str:
+    """A literal of any width: the most negative values have none of their own in C."""
+    if value == -(2**31):
+        return "(-2147483647 - 1)"
+    return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
+
+
+def fill(text: str, indent: str) -> str:
+    """`text` wrapped to the line width, every line but the first indented."""
+    return textwrap.fill(text, LINE_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

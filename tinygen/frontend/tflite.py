@@ -1,0 +1,223 @@
+"""Reads a .tflite file into a Graph; tensor ids are the file's tensor indices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinygen import ops
+from tinygen.errors import ModelError, ModelErrors
+from tinygen.frontend.flatbuffer import Reader, Table
+from tinygen.ir import DTYPES, Array, Graph, Node, Quantization, Tensor
+from tinygen.ops.spec import Options
+
+SCHEMA_VERSION = 3
+MAX_TENSOR_BYTES = 2**31 - 1
+"""Offsets in the generated code are 32 bits wide, the field's own limit as well."""
+
+
+def _names(enumeration: type) -> dict[int, str]:
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
+
+
+_OPERATORS = _names(schema.BuiltinOperator)
+_OPTIONS = _names(schema.BuiltinOptions)
+_TYPES = {value: name.lower() for value, name in _names(schema.TensorType).items()}
+_CUSTOM = 32
+
+
+def read(data: bytes, source: str, subgraph: int = 0) -> Graph:
+    """The graph of one subgraph of the file; ModelErrors lists every operator that is not supported."""
+    if len(data) < 8 or data[4:8] != b"TFL3":
+        raise ModelError(
+            "not a .tflite file",
+            where=source,
+            found=f"{len(data)} bytes that start with {data[:8].hex(' ') or 'nothing'}",
+            expected="'TFL3' at byte 4",
+            remedy="give the file that the TensorFlow Lite converter wrote",
+        )
+    model = Reader(data, source).root()
+    version = model.integer(0, "<I")
+    if version != SCHEMA_VERSION:
+        raise ModelError("unknown schema version", where=source, found=str(version), expected=str(SCHEMA_VERSION))
+    subgraphs = model.tables(2)
+    if not 0 <= subgraph < len(subgraphs):
+        raise ModelError("no such subgraph", where=source, found=str(subgraph), expected=f"0 to {len(subgraphs) - 1}")
+    buffers = [_buffer(table, data) for table in model.tables(4)]
+    return _graph(subgraphs[subgraph], model.tables(1), buffers, source)
+
+
+def _buffer(table: Table, data: bytes) -> Array:
+    """The bytes of a constant; empty for a buffer that is missing or lies to be filled at run time."""
+    inline = table.array(0, "u1")
+    if inline is not None and len(inline):
+        return inline
+    offset, size = table.integer(1, "<Q"), table.integer(2, "<Q")
+    if offset <= 1 or size == 0:
+        return np.zeros(0, np.uint8)
+    if offset + size > len(data):
+        raise table.reader.damaged(f"a buffer of {size} bytes at byte {offset} runs past the end")
+    return np.frombuffer(data, np.uint8, size, offset)
+
+
+def _graph(table: Table, codes: list[Table], buffers: list[Array], source: str) -> Graph:
+    tensors: dict[int, Tensor] = {}
+    problems: list[ModelError] = []
+    raw_tensors = table.tables(0)
+    inputs, outputs = _ids(table, 1), _ids(table, 2)
+    computed = set(inputs)
+    operators = table.tables(3)
+    for operator in operators:
+        computed.update(_ids(operator, 2))
+    for index, raw in enumerate(raw_tensors):
+        try:
+            tensors[index] = _tensor(index, raw, buffers, index in computed)
+        except ModelError as problem:
+            problems.append(problem)
+    nodes = []
+    for index, operator in enumerate(operators):
+        try:
+            nodes.append(_node(index, operator, codes))
+        except ModelError as problem:
+            problems.append(problem)
+    for index in inputs:
+        problems += _dynamic(index, raw_tensors, tensors)
+    if problems:
+        raise ModelErrors(problems)
+    if not outputs or not nodes:
+        raise ModelError("model computes nothing", where=source, found=f"{len(nodes)} operators, {len(outputs)} outputs")
+    name = table.string(4) or "main"
+    return Graph(name, MappingProxyType(tensors), tuple(nodes), inputs, outputs).verify()
+
+
+def _ids(table: Table, slot: int) -> tuple[int, ...]:
+    ids = table.array(slot, "i4")
+    return () if ids is None else tuple(int(i) for i in ids)
+
+
+def _dynamic(index: int, raw_tensors: list[Table], tensors: dict[int, Tensor]) -> list[ModelError]:
+    """The problem of an input whose shape is open in more than its batch axis."""
+    if not 0 <= index < len(raw_tensors):
+        return [ModelError("model input is not a tensor", found=str(index), expected=f"0 to {len(raw_tensors) - 1}")]
+    signature = raw_tensors[index].array(7, "i4")
+    if signature is None or index not in tensors or not any(axis > 0 and size < 0 for axis, size in enumerate(signature)):
+        return []
+    return [
+        ModelError(
+            "dynamic shape",
+            where=f"input tensor {index} '{tensors[index].name}'",
+            found=str([int(size) for size in signature]),
+            expected="sizes known at compile time",
+            remedy="give the model's input a fixed shape and convert it again",
+        )
+    ]
+
+
+def _tensor(index: int, table: Table, buffers: list[Array], computed: bool) -> Tensor:
+    name = table.string(3) or f"tensor_{index}"
+    where = f"tensor {index} '{name}'"
+    raw_shape = table.array(0, "i4")
+    shape = () if raw_shape is None else tuple(int(size) for size in raw_shape)
+    type_code = table.integer(1, "<b")
+    dtype = _TYPES.get(type_code, f"type {type_code}")
+    if any(size < 0 for size in shape):
+        raise ModelError("dynamic shape", where=where, found=str(list(shape)), remedy="convert with fixed shapes")
+    if dtype not in DTYPES:
+        raise ModelError(
+            "element type is not supported",
+            where=where,
+            found=dtype,
+            expected=", ".join(DTYPES),
+            remedy="convert the model with full integer quantisation to int8",
+        )
+    if table.table(6) is not None:
+        raise ModelError("sparse storage is not supported", where=where, remedy="convert without sparsity encoding")
+    tensor = Tensor(index, name, shape, dtype, None)
+    if tensor.bytes > MAX_TENSOR_BYTES:
+        raise ModelError("tensor is too large", where=where, found=f"{tensor.bytes} bytes", expected=f"<= {MAX_TENSOR_BYTES}")
+    data = None if computed else _constant(table, buffers, tensor, where)
+    if tensor.size == 0 and data is None:
+        raise ModelError("tensor has no elements", where=where, found=str(list(shape)), expected="every size at least 1")
+    return replace(tensor, quant=_quantization(table.table(4), shape, where), data=data)
+
+
+def _constant(table: Table, buffers: list[Array], tensor: Tensor, where: str) -> Array | None:
+    buffer = table.integer(2, "<I")
+    if buffer >= len(buffers):
+        raise ModelError("no such buffer", where=where, found=str(buffer), expected=f"0 to {len(buffers) - 1}")
+    raw = buffers[buffer]
+    if not len(raw) and tensor.size:
+        return None
+    if len(raw) != tensor.bytes:
+        raise ModelError("constant has the wrong size", where=where, found=f"{len(raw)} bytes", expected=f"{tensor.bytes}")
+    data = np.frombuffer(raw.tobytes(), DTYPES[tensor.dtype].newbyteorder("<")).astype(DTYPES[tensor.dtype])
+    data = data.reshape(tensor.shape)
+    data.setflags(write=False)
+    return data
+
+
+def _quantization(table: Table | None, shape: tuple[int, ...], where: str) -> Quantization | None:
+    """Scale and zero point; None when the tensor is not quantised.
+
+    Old converters write a quantized_dimension beyond the rank (1-D biases with 3): several scales then belong to the one
+    axis of their number, and a single scale to the whole tensor whatever the field says.
+    """
+    scales = None if table is None else table.array(2, "f4")
+    if table is None or scales is None or not len(scales):
+        return None
+    points = table.array(3, "i8")
+    if points is None or not len(points):
+        points = np.zeros(len(scales), np.int64)
+    if len(points) == 1 and len(scales) > 1:
+        points = np.repeat(points, len(scales))
+    if not np.all(np.isfinite(scales)) or np.any(scales < 0):
+        raise ModelError("scale is not a positive number", where=where, found=str(float(np.min(scales))))
+    quant = Quantization(tuple(float(s) for s in scales), tuple(int(p) for p in points))
+    if len(scales) == 1:
+        return quant
+    axis = table.integer(6)
+    if not 0 <= axis < len(shape) or shape[axis] != len(scales):
+        candidates = [i for i, size in enumerate(shape) if size == len(scales)]
+        if len(candidates) != 1:
+            raise ModelError("scales fit no axis", where=where, found=f"{len(scales)} scales for shape {list(shape)}")
+        axis = candidates[0]
+    return replace(quant, axis=axis)
+
+
+def _node(index: int, table: Table, codes: list[Table]) -> Node:
+    code_index = table.integer(0, "<I")
+    if code_index >= len(codes):
+        raise ModelError("no such operator code", where=f"operator {index}", found=str(code_index))
+    code = codes[code_index]
+    builtin = max(code.integer(0, "<b"), code.integer(3))
+    name = _OPERATORS.get(builtin, f"operator code {builtin}")
+    if builtin == _CUSTOM:
+        name = f"custom operator '{code.string(1)}'"
+    location = f"operator {index} {name}"
+    spec = ops.BY_TFLITE.get(name)
+    if spec is None:
+        raise ModelError(
+            "operator is not supported",
+            where=location,
+            remedy="replace it in the model; `tinygen ops` lists what is supported",
+        )
+    outputs = _ids(table, 2)
+    if not outputs:
+        raise ModelError("operator has no outputs", where=location)
+    return Node(spec.name, _ids(table, 1), outputs, spec.read(_options(table, location)), location)
+
+
+def _options(table: Table, location: str) -> Options:
+    """The operator's builtin options; none at all in files of old converters."""
+    options = table.table(4)
+    if options is None:
+        return Options({}, location)
+    kind = table.integer(3, "<B")
+    if _OPTIONS.get(kind, "NONE") == "NONE":
+        raise ModelError("options are of an unknown kind", where=location, found=str(kind))
+    unpack: Any = getattr(schema, f"{_OPTIONS[kind]}T").InitFromBuf
+    return Options(options.unpacked(unpack), location)

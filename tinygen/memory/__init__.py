@@ -1,0 +1,1 @@
+"""Where every byte of RAM lives: lifetimes in, arena offsets out."""

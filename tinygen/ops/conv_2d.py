@@ -1,0 +1,103 @@
+"""CONV_2D: int8 convolution, per-tensor or per-channel weights, any stride, dilation, padding and grouping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant
+from tinygen.ir import Array
+from tinygen.ops import checks, weighted
+from tinygen.ops.spec import Context, Cost, Kernel, Options, OpSpec, Variant
+from tinygen.ops.window import Geometry, Window, geometry, patches, read_window
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    """Attributes of CONV_2D."""
+
+    window: Window
+    activation: str
+
+
+def read(options: Options) -> Conv2D:
+    """Attributes from the file's options."""
+    return Conv2D(read_window(options), options.choice("fusedActivationFunction", quant.ACTIVATIONS))
+
+
+def _geometry(context: Context) -> Geometry:
+    height, width = context.input(0).shape[1:3]
+    kernel_height, kernel_width = context.input(1).shape[1:3]
+    return geometry(context, context.attributes.window, (height, width), (kernel_height, kernel_width))
+
+
+def check(context: Context) -> None:
+    """Shapes [N, H, W, I] * [O, KH, KW, I / groups] -> [N, OH, OW, O]."""
+    checks.arity(context, (2, 3))
+    x, filters = context.input(0), context.input(1)
+    checks.int8_tensors(context, x, context.output)
+    checks.rank(context, x, 4)
+    checks.rank(context, filters, 4)
+    depth, group_depth, out_depth = x.shape[3], filters.shape[3], filters.shape[0]
+    if depth % group_depth or out_depth % (depth // group_depth):
+        raise context.error(
+            "channels do not divide into groups",
+            found=f"{depth} input channels, {group_depth} a filter, {out_depth} filters",
+        )
+    weighted.check(context, channel_axis=0)
+    checks.shape(context, context.output, (x.shape[0], *_geometry(context).output, out_depth))
+
+
+def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
+    """The convolution of TensorFlow Lite's reference kernel; products are summed exactly (in float64, below 2**53)."""
+    x, filters = inputs[0], inputs[1]
+    window = _geometry(context)
+    zero_point = context.input(0).zero_point
+    out_depth, group_depth = filters.shape[0], filters.shape[3]
+    groups = x.shape[3] // group_depth
+    columns = patches(x.astype(np.float64) - zero_point, window, 0)
+    columns = columns.reshape(*columns.shape[:5], groups, group_depth)
+    rows = filters.astype(np.float64).reshape(groups, out_depth // groups, *filters.shape[1:])
+    sums = [
+        np.tensordot(columns[..., group, :], rows[group], axes=((3, 4, 5), (1, 2, 3))) for group in range(groups)
+    ]
+    return [weighted.finish(context, np.concatenate(sums, axis=-1).astype(np.int64), inputs)]
+
+
+def params(context: Context) -> Kernel:
+    """Numbers and arrays for the template; weights stay in the file's order [O, KH, KW, I / groups]."""
+    x, filters = context.input(0), context.input(1)
+    window = _geometry(context)
+    values = {
+        **window.values(),
+        **weighted.values(context),
+        "batches": x.shape[0],
+        "in_elements": x.size // x.shape[0],
+        "in_channels": x.shape[3],
+        "group_channels": filters.shape[3],
+        "filters_per_group": filters.shape[0] // (x.shape[3] // filters.shape[3]),
+        "out_channels": filters.shape[0],
+        "padded": window.padded,
+    }
+    return Kernel(values, (0,), weighted.constants(context))
+
+
+def cost(context: Context) -> Cost:
+    """One multiply-accumulate for each weight of a filter at each output, padding counted."""
+    filters = context.input(1)
+    return Cost(context.output.size * (filters.size // filters.shape[0]), context.output.size)
+
+
+SPEC = OpSpec(
+    name="conv_2d",
+    tflite="CONV_2D",
+    read=read,
+    check=check,
+    reference=reference,
+    params=params,
+    cost=cost,
+    variants=(Variant("c", "kernels/conv_2d.c.j2"),),
+)

@@ -1,0 +1,197 @@
+"""The record that is one operator: how it is read, checked, computed, costed and turned into C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import ModelError
+from tinygen.ir import ABSENT, Array, Graph, Node, Tensor
+from tinygen.quant import Numerics
+
+
+class Options:
+    """An operator's options as the file has them, by the schema's field names."""
+
+    def __init__(self, fields: Mapping[str, Any], location: str) -> None:
+        self._fields, self._location = fields, location
+
+    def get(self, name: str, default: Any) -> Any:
+        """The field's value, or `default` when the file leaves it out."""
+        value = self._fields.get(name)
+        return default if value is None else value
+
+    def integer(self, name: str, default: int, least: int = -(2**31)) -> int:
+        """An integer field, at least `least`."""
+        value = int(self.get(name, default))
+        if value < least:
+            raise ModelError(f"option {name} is out of range", where=self._location, found=str(value), expected=f">= {least}")
+        return value
+
+    def choice(self, name: str, names: Sequence[str]) -> str:
+        """An enumeration field as its name; the first name is the default."""
+        value = int(self.get(name, 0))
+        if not 0 <= value < len(names):
+            raise ModelError(f"option {name} is unknown", where=self._location, found=str(value), expected=", ".join(names))
+        return names[value]
+
+
+@dataclass(frozen=True)
+class Context:
+    """A node with its tensors at hand: what every function of an OpSpec is given."""
+
+    node: Node
+    tensors: Mapping[int, Tensor]
+    numerics: Numerics
+
+    @property
+    def attributes(self) -> Any:
+        """The node's attributes, of the operator's own class."""
+        return self.node.attributes
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs that are there."""
+        return tuple(self.tensors[i] for i in self.node.inputs if i != ABSENT)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """All outputs."""
+        return tuple(self.tensors[i] for i in self.node.outputs)
+
+    @property
+    def output(self) -> Tensor:
+        """The first output."""
+        return self.tensors[self.node.outputs[0]]
+
+    def has_input(self, index: int) -> bool:
+        """Whether input `index` is there."""
+        return index < len(self.node.inputs) and self.node.inputs[index] != ABSENT
+
+    def input(self, index: int = 0) -> Tensor:
+        """Input `index`; ModelError when the node has none."""
+        if not self.has_input(index):
+            raise self.error(f"input {index} is missing", expected="a tensor")
+        return self.tensors[self.node.inputs[index]]
+
+    def constant(self, index: int) -> Array:
+        """The value of input `index`; ModelError when it is computed at run time."""
+        tensor = self.input(index)
+        if tensor.data is None:
+            raise self.error(
+                f"input {index} ('{tensor.name}') must be known at compile time",
+                found="a computed tensor",
+                expected="a constant",
+                remedy="convert the model with fixed shapes and parameters",
+            )
+        return tensor.data
+
+    def integers(self, index: int) -> tuple[int, ...]:
+        """Input `index`, a constant, as plain integers in row-major order."""
+        return tuple(int(value) for value in np.asarray(self.constant(index)).ravel())
+
+    def error(self, what: str, *, found: str = "", expected: str = "", remedy: str = "") -> ModelError:
+        """A ModelError that names this node."""
+        return ModelError(what, where=self.node.location, found=found, expected=expected, remedy=remedy)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a node does once, whatever the kernel."""
+
+    macs: int = 0
+    """Multiply-accumulates over the outputs' full windows."""
+    outputs: int = 0
+    """Elements written."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array kept in flash and handed to the kernel."""
+
+    role: str
+    """What it is for, as a C identifier: weights, bias, multiplier, table."""
+    data: Array
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A node ready for its template: the numbers that it prints and the arrays that it takes.
+
+    The C function's parameters are, in this order: the inputs at `operands`, the `constants`, the scratch buffer (when
+    `scratch_bytes` is not 0), the outputs.
+    """
+
+    values: Mapping[str, Any]
+    operands: tuple[int, ...] = (0,)
+    constants: tuple[Constant, ...] = ()
+    scratch_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute an operator, for targets with `features`; `when` states its special case."""
+
+    name: str
+    template: str
+    features: frozenset[str] = frozenset()
+    when: Callable[[Context], bool] = lambda context: True
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """One operator.
+
+    read       raw options -> a frozen dataclass of attributes
+    check      raises ModelError when shapes, types, quantisation or options are not what the kernel can compute
+    reference  input arrays (None where absent) -> output arrays: the meaning, in NumPy integers
+    params     what the template prints
+    cost       multiply-accumulates and outputs
+    variants   best first; plain C last. None for an operator that is always folded or an alias.
+    alias      the output is the first input's bytes under another shape: no code, no memory
+    """
+
+    name: str
+    tflite: str
+    read: Callable[[Options], Any]
+    check: Callable[[Context], None]
+    reference: Callable[[Context, Sequence[Any]], list[Array]]
+    params: Callable[[Context], Kernel]
+    cost: Callable[[Context], Cost]
+    variants: tuple[Variant, ...] = field(default=())
+    alias: bool = False
+
+    def variant_for(self, context: Context, features: frozenset[str]) -> Variant:
+        """The best variant for this node on a core with `features`."""
+        for variant in self.variants:
+            if variant.features <= features and variant.when(context):
+                return variant
+        raise context.error("no kernel", found=f"{self.name} on {', '.join(sorted(features)) or 'plain C'}")
+
+
+@dataclass(frozen=True)
+class NoAttributes:
+    """The attributes of an operator without options."""
+
+
+def no_attributes(options: Options) -> NoAttributes:
+    """`read` of an operator without options."""
+    return NoAttributes()
+
+
+def elementwise_cost(context: Context) -> Cost:
+    """`cost` of an operator that multiplies nothing."""
+    return Cost(outputs=sum(tensor.size for tensor in context.outputs))
+
+
+def no_kernel(context: Context) -> Kernel:
+    """`params` of an alias or of an operator that is always folded."""
+    raise context.error("operator is computed at compile time only", found="an input known at run time only")
+
+
+def context_of(graph: Graph, node: Node, numerics: Numerics) -> Context:
+    """The context of `node` in `graph`."""
+    return Context(node, graph.tensors, numerics)

@@ -1,0 +1,112 @@
+"""Writes a generated project to disk, whole or not at all; the only module that writes files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinygen import __version__
+from tinygen.emit import RUNTIME_HEADER
+from tinygen.errors import OutputError
+from tinygen.lower import CTYPES, Port, Program
+from tinygen.target import Core
+
+MANIFEST = "tinygen.json"
+
+
+def manifest(program: Program, core: Core, board: str | None, sha256: str, numerics: str) -> dict[str, Any]:
+    """What tinygen.json says: how to build the sources, and what the model takes and gives."""
+    return {
+        "tinygen": __version__,
+        "name": program.name,
+        "board": board,
+        "core": core.name,
+        "numerics": numerics,
+        "header": f"{program.name}.h",
+        "sources": [f"src/{program.name}.c", f"src/{program.name}_data.c"],
+        "include_dirs": ["include"],
+        "compiler": core.compiler,
+        "cflags": list(core.cflags),
+        "arena_bytes": program.plan.arena_bytes,
+        "constant_bytes": sum(data.data.nbytes for data in program.data),
+        "stateful": False,
+        "inputs": [_port(port) for port in program.inputs],
+        "outputs": [_port(port) for port in program.outputs],
+        "macs": program.macs,
+        "model_sha256": sha256,
+    }
+
+
+def _port(port: Port) -> dict[str, Any]:
+    tensor = port.tensor
+    quantised = tensor.quant is not None and len(tensor.quant.scale) == 1
+    return {
+        "symbol": port.symbol,
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "ctype": CTYPES[tensor.dtype],
+        "bytes": tensor.bytes,
+        "scale": tensor.scale if quantised else None,
+        "zero_point": tensor.zero_point if quantised else None,
+    }
+
+
+def with_manifest(files: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
+    """`files` with tinygen.json, which also lists them all."""
+    listed = {**facts, "files": sorted([*files, MANIFEST])}
+    return {**files, MANIFEST: json.dumps(listed, indent=2) + "\n"}
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Write `files` as `folder`, replacing an earlier output of tinygen there.
+
+    Raises OutputError, with nothing changed, when the folder holds files that tinygen did not write or cannot be made.
+    """
+    foreign = foreign_files(folder)
+    if foreign:
+        raise OutputError(
+            "output folder holds files that tinygen did not write",
+            where=str(folder),
+            found=", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""),
+            remedy="choose another folder with --output, or move them away",
+        )
+    try:
+        _replace(files, folder.absolute())
+    except OSError as error:
+        raise OutputError("cannot write the output", where=str(folder), found=error.strerror or str(error)) from None
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Files in `folder` that an earlier tinygen run did not list in its tinygen.json."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise OutputError("output is not a folder", where=str(folder), remedy="choose another with --output")
+    try:
+        present = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+        ours = json.loads((folder / MANIFEST).read_text("utf-8"))["files"] if MANIFEST in present else []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError("output folder cannot be read", where=str(folder), found=str(error)) from None
+    return [path for path in present if path not in ours]
+
+
+def _replace(files: Mapping[str, str], folder: Path) -> None:
+    """Build the folder beside its place and move it there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh, old = staging / "new", staging / "old"
+        for path, text in files.items():
+            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / path).write_text(text, "utf-8", newline="\n")
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Proof: the generated C, the NumPy reference and the reference interpreter compared, layer by layer."""
