@@ -27,9 +27,10 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - the output is C
+        autoescape=False,
     )
     environment.filters["c_comment"] = _comment
+    environment.globals.update(plus=_plus, times=_times)
     return environment
 
 
@@ -61,6 +62,18 @@ def emit(program: Program) -> dict[str, str]:
 
 def _render(template: str, values: dict[str, Any]) -> str:
     return _environment().get_template(template).render(**values)
+
+
+def _plus(expression: str, number: int) -> str:
+    """`expression + number` as a person would write it."""
+    if number == 0:
+        return expression
+    return f"{expression} + {number}" if number > 0 else f"{expression} - {-number}"
+
+
+def _times(expression: str, number: int) -> str:
+    """`expression * number` as a person would write it."""
+    return expression if number == 1 else f"{expression} * {number}"
 
 
 def _comment(text: str) -> str:

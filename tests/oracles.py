@@ -1,0 +1,73 @@
+"""The oracles side by side: C on the host == NumPy reference == reference interpreter, every tensor, every element."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tests.modelbuilder import ModelBuilder, Value
+from tinygen.driver import Model, compile_model
+from tinygen.frontend import tflite
+from tinygen.ir import DTYPES, Array, Graph
+from tinygen.quant import Numerics
+from tinygen.verify import reference
+from tinygen.verify.golden import Golden
+from tinygen.verify.host import HostModel
+from tinygen.verify.samples import random_samples
+
+Emit = Callable[[ModelBuilder, Value], bool]
+"""Adds one random operator that reads the given activation; False when it cannot."""
+
+
+def check_operator(emit: Emit, seed: int, golden: Golden, ranks: Sequence[int] = (4,), count: int = 10, most: int = 9) -> None:
+    """`count` random instances of one operator, each on inputs of its own, through all oracles."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    made = 0
+    for _ in range(20 * count):
+        if made == count:
+            break
+        made += emit(build, build.random_input(build.random_shape(build.pick(ranks), most)))
+    assert made == count, f"only {made} of {count} instances could be made"
+    check_model(build.finish(), golden, seed)
+
+
+def check_model(data: bytes, golden: Golden | None, seed: int = 0, samples: int = 5) -> None:
+    """All tensors of the model through all oracles, under both numerics profiles."""
+    graph = tflite.read(data, "test model")
+    inputs = random_samples(graph, samples, seed)
+    truth = golden.run(data, inputs) if golden else None
+    for numerics in Numerics:
+        expected = [reference.run(graph, sample, numerics) for sample in inputs]
+        if truth and numerics is Numerics.TFLITE:
+            for one_expected, one_truth in zip(expected, truth, strict=True):
+                _compare(graph, one_expected, one_truth, "NumPy reference", "interpreter")
+        check_host(data, inputs, expected, numerics)
+
+
+def check_host(data: bytes, inputs: Sequence[Sequence[Array]], expected: Sequence[dict[int, Array]], numerics: Numerics) -> None:
+    """The generated C against the NumPy reference: each layer as it ends, each output at the end."""
+    model = Model("test", data, tflite.read(data, "test model"))
+    compiled = compile_model(model, name="test", numerics=numerics)
+    with tempfile.TemporaryDirectory() as folder:
+        host = HostModel(compiled, Path(folder))
+        for sample, values in zip(inputs, expected, strict=True):
+            layers, outputs = host.run(sample)
+            _compare(compiled.graph, layers, values, "generated C", "NumPy reference")
+            for tensor, output in zip(compiled.graph.outputs, outputs, strict=True):
+                np.testing.assert_array_equal(output, values[tensor], f"output {tensor} after the last layer")
+
+
+def _compare(graph: Graph, ours: dict[int, Array], theirs: dict[int, Array], who: str, whose: str) -> None:
+    compared = 0
+    for tensor, value in ours.items():
+        if tensor not in graph.tensors or graph.tensors[tensor].data is not None or tensor not in theirs:
+            continue
+        producer = next((node.location for node in graph.nodes if tensor in node.outputs), "model input")
+        message = f"{who} against {whose}: tensor {tensor} of {producer}"
+        assert value.dtype == theirs[tensor].dtype == DTYPES[graph.tensors[tensor].dtype], message
+        np.testing.assert_array_equal(value, theirs[tensor], message)
+        compared += 1
+    assert compared or not graph.nodes, f"{who} against {whose}: nothing was compared"
