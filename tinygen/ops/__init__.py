@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tinygen.ops.spec import OpSpec
 
-_HELPERS = {"spec", "checks", "window", "weighted", "lookup", "elementwise", "movement"}
+_HELPERS = {"spec", "checks", "window", "weighted", "lookup", "elementwise", "movement", "reduction", "fixed_point"}
 
 
 def _load() -> dict[str, OpSpec]:
