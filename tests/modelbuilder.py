@@ -1,4 +1,4 @@
-"""Builds .tflite files in memory with the flatbuffer schema's object API: what the tests compile, without TensorFlow."""
+"""Builds .tflite files in memory with the flatbuffer schema's object API, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class ModelBuilder:
         self.pool: list[Value] = []
         """Activations so far, for graphs that grow at random."""
 
-    def tensor(self, shape: Sequence[int], dtype: str = "int8", scale: Any = None, zero_point: Any = 0, axis: int = 0) -> Value:
+    def tensor(
+        self, shape: Sequence[int], dtype: str = "int8", scale: Any = None, zero_point: Any = 0, axis: int = 0
+    ) -> Value:
         """A new tensor without data; `scale` and `zero_point` may be lists (per channel along `axis`)."""
         raw = schema.TensorT()
         raw.name = f"t{len(self.tensors)}"
@@ -132,7 +134,9 @@ class ModelBuilder:
 
     def random_zero_point(self) -> int:
         """An int8 zero point, the ends often."""
-        return int(self.rng.choice([-128, 127, 0, int(self.rng.integers(-128, 128)), int(self.rng.integers(-128, 128))]))
+        return int(
+            self.rng.choice([-128, 127, 0, int(self.rng.integers(-128, 128)), int(self.rng.integers(-128, 128))])
+        )
 
     def random_input(self, shape: Sequence[int]) -> Value:
         """A new int8 model input with random quantisation."""

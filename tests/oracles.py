@@ -22,7 +22,9 @@ Emit = Callable[[ModelBuilder, Value], bool]
 """Adds one random operator that reads the given activation; False when it cannot."""
 
 
-def check_operator(emit: Emit, seed: int, golden: Golden, ranks: Sequence[int] = (4,), count: int = 10, most: int = 9) -> None:
+def check_operator(
+    emit: Emit, seed: int, golden: Golden, ranks: Sequence[int] = (4,), count: int = 10, most: int = 9
+) -> None:
     """`count` random instances of one operator, each on inputs of its own, through all oracles."""
     build = ModelBuilder(np.random.default_rng(seed))
     made = 0
@@ -47,7 +49,9 @@ def check_model(data: bytes, golden: Golden | None, seed: int = 0, samples: int 
         check_host(data, inputs, expected, numerics)
 
 
-def check_host(data: bytes, inputs: Sequence[Sequence[Array]], expected: Sequence[dict[int, Array]], numerics: Numerics) -> None:
+def check_host(
+    data: bytes, inputs: Sequence[Sequence[Array]], expected: Sequence[dict[int, Array]], numerics: Numerics
+) -> None:
     """The generated C against the NumPy reference: each layer as it ends, each output at the end."""
     model = Model("test", data, tflite.read(data, "test model"))
     compiled = compile_model(model, name="test", numerics=numerics)

@@ -45,7 +45,9 @@ def random_window(build: ModelBuilder, height: int, width: int, dilated: bool = 
 def output_size(window: RandomWindow, height: int, width: int) -> tuple[int, int]:
     """Output height and width."""
     sizes = []
-    for length, kernel, stride, dilation in zip((height, width), window.kernel, window.stride, window.dilation, strict=True):
+    for length, kernel, stride, dilation in zip(
+        (height, width), window.kernel, window.stride, window.dilation, strict=True
+    ):
         reach = 0 if window.same else (kernel - 1) * dilation
         sizes.append(-(-(length - reach) // stride))
     return sizes[0], sizes[1]

@@ -34,7 +34,7 @@ class ModelError(TinygenError):
     """The model cannot be compiled as it is."""
 
 
-class ModelErrors(ModelError):
+class ModelErrors(ModelError):  # noqa: N818 - it is several
     """All problems of a model at once."""
 
     def __init__(self, problems: Sequence[ModelError]) -> None:

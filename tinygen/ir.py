@@ -159,7 +159,9 @@ def _verify_tensor(tensor: Tensor) -> None:
     if tensor.dtype not in DTYPES:
         raise ModelError("element type is not supported", where=where, found=tensor.dtype, expected=", ".join(DTYPES))
     if tensor.data is not None and tensor.data.shape != tensor.shape:
-        raise ModelError("constant has another shape", where=where, found=str(tensor.data.shape), expected=str(tensor.shape))
+        raise ModelError(
+            "constant has another shape", where=where, found=str(tensor.data.shape), expected=str(tensor.shape)
+        )
     if tensor.data is not None and tensor.data.dtype != DTYPES[tensor.dtype]:
         raise ModelError("constant has another type", where=where, found=str(tensor.data.dtype), expected=tensor.dtype)
     quant = tensor.quant

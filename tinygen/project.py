@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import __version__
-from tinygen.emit import RUNTIME_HEADER
 from tinygen.errors import OutputError
 from tinygen.lower import CTYPES, Port, Program
 from tinygen.target import Core

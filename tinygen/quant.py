@@ -58,7 +58,7 @@ def quantize_multipliers(reals: Array) -> tuple[Array, Array]:
 
 
 def _round_half_away(value: float) -> int:
-    return int(math.floor(value + 0.5)) if value >= 0 else int(math.ceil(value - 0.5))
+    return math.floor(value + 0.5) if value >= 0 else math.ceil(value - 0.5)
 
 
 def wrap_int32(value: Array) -> Array:
@@ -72,7 +72,8 @@ def doubling_high_multiply(a: Array, b: Array | int) -> Array:
     nudge = np.where(product >= 0, 2**30, 1 - 2**30)
     total = product + nudge
     high = np.where(total >= 0, total >> 31, -((-total) >> 31))
-    return np.minimum(high, INT32_MAX)
+    clipped: Array = np.minimum(high, INT32_MAX)
+    return clipped
 
 
 def rounding_shift_right(value: Array, exponent: Array | int) -> Array:
@@ -81,23 +82,28 @@ def rounding_shift_right(value: Array, exponent: Array | int) -> Array:
     mask = (np.int64(1) << np.asarray(exponent, np.int64)) - 1
     remainder = value & mask
     threshold = (mask >> 1) + (value < 0)
-    return (value >> np.asarray(exponent, np.int64)) + (remainder > threshold)
+    rounded: Array = (value >> np.asarray(exponent, np.int64)) + (remainder > threshold)
+    return rounded
 
 
-def requantize(value: Array, multiplier: Array | int, shift: Array | int, rounding: Rounding = Rounding.DOUBLE) -> Array:
+def requantize(
+    value: Array, multiplier: Array | int, shift: Array | int, rounding: Rounding = Rounding.DOUBLE
+) -> Array:
     """value * multiplier * 2**(shift - 31), rounded as said; int64 arrays holding int32 values, broadcast together."""
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
     if rounding is Rounding.SINGLE:
         total = 31 - shift
         return (np.asarray(value, np.int64) * multiplier + (np.int64(1) << (total - 1))) >> total
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    return rounding_shift_right(doubling_high_multiply(wrap_int32(np.asarray(value, np.int64) << left), multiplier), right)
+    shifted = wrap_int32(np.asarray(value, np.int64) << left)
+    return rounding_shift_right(doubling_high_multiply(shifted, multiplier), right)
 
 
 def saturate(value: Array, dtype: str = "int8") -> Array:
     """`value` limited to the range of `dtype`, in that type."""
     low, high = RANGES[dtype]
-    return np.clip(value, low, high).astype(dtype)
+    limited: Array = np.clip(value, low, high).astype(dtype)
+    return limited
 
 
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")

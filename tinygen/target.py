@@ -76,7 +76,7 @@ def load(name: str) -> Target:
         remedy = f"did you mean {' or '.join(near)}?" if near else "`tinygen boards` lists them"
         raise TargetError("unknown board", found=f"'{name}'", remedy=remedy)
     path = BOARDS / f"{name}.toml"
-    data = _table(path, Target, set(_read(path)), drop={"name"})
+    data = _table(path, Target)
     for kind in ("flash", "ram"):
         data[kind] = tuple(_region(path, entry) for entry in data[kind])
     return Target(name=name, **{**data, "core": load_core(str(data["core"]))})
@@ -86,24 +86,28 @@ def load_core(name: str) -> Core:
     """The core called `name`."""
     path = BOARDS / "cores" / f"{name}.toml"
     if not path.is_file():
-        raise TargetError("unknown core", found=f"'{name}'", expected=", ".join(p.stem for p in sorted(path.parent.glob("*.toml"))))
-    data = _table(path, Core, set(_read(path)), drop={"name"})
+        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.toml")))
+        raise TargetError("unknown core", found=f"'{name}'", expected=known)
+    data = _table(path, Core)
     return Core(name=name, **{**data, "features": frozenset(data["features"]), "cflags": tuple(data["cflags"])})
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise TargetError("cannot be read", where=str(path), found=str(error)) from None
+    return data
 
 
-def _table(path: Path, record: type, found: set[str], drop: set[str]) -> dict[str, Any]:
-    expected = {field.name for field in fields(record)} - drop
-    if found != expected:
-        wrong = ", ".join(sorted(found ^ expected))
+def _table(path: Path, record: type) -> dict[str, Any]:
+    """The file's keys: exactly the fields of `record`, but for its name."""
+    data = _read(path)
+    expected = {field.name for field in fields(record)} - {"name"}
+    if set(data) != expected:
+        wrong = ", ".join(sorted(set(data) ^ expected))
         raise TargetError("unknown or missing keys", where=str(path), found=wrong, expected=", ".join(sorted(expected)))
-    return _read(path)
+    return data
 
 
 def _region(path: Path, entry: dict[str, Any]) -> Region:

@@ -23,9 +23,7 @@ class Reader:
 
     def damaged(self, what: str) -> ModelError:
         """The error for bytes that do not hold together."""
-        return ModelError(
-            f"damaged .tflite file: {what}", where=self.source, remedy="copy or convert the model again"
-        )
+        return ModelError(f"damaged .tflite file: {what}", where=self.source, remedy="copy or convert the model again")
 
     def number(self, layout: str, position: int) -> int | float:
         """The number of struct `layout` at `position`."""

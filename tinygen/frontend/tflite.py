@@ -89,7 +89,9 @@ def _graph(table: Table, codes: list[Table], buffers: list[Array], source: str) 
     if problems:
         raise ModelErrors(problems)
     if not outputs or not nodes:
-        raise ModelError("model computes nothing", where=source, found=f"{len(nodes)} operators, {len(outputs)} outputs")
+        raise ModelError(
+            "model computes nothing", where=source, found=f"{len(nodes)} operators, {len(outputs)} outputs"
+        )
     name = table.string(4) or "main"
     return Graph(name, MappingProxyType(tensors), tuple(nodes), inputs, outputs).verify()
 
@@ -104,7 +106,11 @@ def _dynamic(index: int, raw_tensors: list[Table], tensors: dict[int, Tensor]) -
     if not 0 <= index < len(raw_tensors):
         return [ModelError("model input is not a tensor", found=str(index), expected=f"0 to {len(raw_tensors) - 1}")]
     signature = raw_tensors[index].array(7, "i4")
-    if signature is None or index not in tensors or not any(axis > 0 and size < 0 for axis, size in enumerate(signature)):
+    if (
+        signature is None
+        or index not in tensors
+        or not any(axis > 0 and size < 0 for axis, size in enumerate(signature))
+    ):
         return []
     return [
         ModelError(
@@ -138,10 +144,14 @@ def _tensor(index: int, table: Table, buffers: list[Array], computed: bool) -> T
         raise ModelError("sparse storage is not supported", where=where, remedy="convert without sparsity encoding")
     tensor = Tensor(index, name, shape, dtype, None)
     if tensor.bytes > MAX_TENSOR_BYTES:
-        raise ModelError("tensor is too large", where=where, found=f"{tensor.bytes} bytes", expected=f"<= {MAX_TENSOR_BYTES}")
+        raise ModelError(
+            "tensor is too large", where=where, found=f"{tensor.bytes} bytes", expected=f"<= {MAX_TENSOR_BYTES}"
+        )
     data = None if computed else _constant(table, buffers, tensor, where)
     if tensor.size == 0 and data is None:
-        raise ModelError("tensor has no elements", where=where, found=str(list(shape)), expected="every size at least 1")
+        raise ModelError(
+            "tensor has no elements", where=where, found=str(list(shape)), expected="every size at least 1"
+        )
     return replace(tensor, quant=_quantization(table.table(4), shape, where), data=data)
 
 
@@ -153,7 +163,9 @@ def _constant(table: Table, buffers: list[Array], tensor: Tensor, where: str) ->
     if not len(raw) and tensor.size:
         return None
     if len(raw) != tensor.bytes:
-        raise ModelError("constant has the wrong size", where=where, found=f"{len(raw)} bytes", expected=f"{tensor.bytes}")
+        raise ModelError(
+            "constant has the wrong size", where=where, found=f"{len(raw)} bytes", expected=f"{tensor.bytes}"
+        )
     data = np.frombuffer(raw.tobytes(), DTYPES[tensor.dtype].newbyteorder("<")).astype(DTYPES[tensor.dtype])
     data = data.reshape(tensor.shape)
     data.setflags(write=False)
@@ -163,8 +175,8 @@ def _constant(table: Table, buffers: list[Array], tensor: Tensor, where: str) ->
 def _quantization(table: Table | None, shape: tuple[int, ...], where: str) -> Quantization | None:
     """Scale and zero point; None when the tensor is not quantised.
 
-    Old converters write a quantized_dimension beyond the rank (1-D biases with 3): several scales then belong to the one
-    axis of their number, and a single scale to the whole tensor whatever the field says.
+    Old converters write a quantized_dimension beyond the rank (1-D biases with 3): several scales then belong to the
+    one axis of their number, and a single scale to the whole tensor whatever the field says.
     """
     scales = None if table is None else table.array(2, "f4")
     if table is None or scales is None or not len(scales):

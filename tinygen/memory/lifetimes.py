@@ -11,7 +11,7 @@ from tinygen.ir import ABSENT, DTYPES, Graph
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes that must be kept from step `first` to step `last`; step i is the i-th node, -1 the time before the first."""
+    """Bytes to keep from step `first` to step `last`; step i is the i-th node, -1 the time before the first."""
 
     tensors: tuple[int, ...]
     """The tensors that share these bytes; empty for scratch."""
@@ -73,6 +73,4 @@ def buffers(graph: Graph, scratch_bytes: Sequence[int]) -> list[Buffer]:
         )
         for root in first
     ]
-    return found + [
-        Buffer((), size, step, step, 4, scratch_of=step) for step, size in enumerate(scratch_bytes) if size
-    ]
+    return found + [Buffer((), size, step, step, 4, scratch_of=step) for step, size in enumerate(scratch_bytes) if size]

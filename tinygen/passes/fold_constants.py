@@ -19,7 +19,8 @@ def fold_constants(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         read = [tensors[i] for i in node.inputs if i != ABSENT]
-        if not read or not all(tensor.data is not None for tensor in read) and node.op not in SHAPE_ONLY:
+        known = all(tensor.data is not None for tensor in read) or node.op in SHAPE_ONLY
+        if not read or not known:
             nodes.append(node)
             continue
         current = replace(graph, tensors=tensors)

@@ -26,7 +26,9 @@ class Golden:
     def __enter__(self) -> Golden:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pool.shutdown()
 
     def run(self, model: bytes, samples: Sequence[Sequence[Array]]) -> list[dict[int, Array]]:

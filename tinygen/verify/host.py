@@ -65,7 +65,9 @@ class HostModel:
         program = self._compiled.program
         for port, value in zip(program.inputs, inputs, strict=True):
             data = np.ascontiguousarray(value, DTYPES[port.tensor.dtype])
-            self._ffi.memmove(self._ffi.cast("void *", getattr(self._library, port.symbol)()), data.tobytes(), port.tensor.bytes)
+            self._ffi.memmove(
+                self._ffi.cast("void *", getattr(self._library, port.symbol)()), data.tobytes(), port.tensor.bytes
+            )
         observed: dict[int, Array] = {}
 
         def each_layer(layer: int) -> None:
@@ -99,5 +101,7 @@ def _build(command: Sequence[str], folder: Path) -> None:
             "C compiler not found", found=command[0], remedy="install gcc or clang, or set CC to your compiler"
         ) from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        lines = (
+            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        )
         raise ToolError("the host compiler rejected the generated C", where=command[0], found=lines[0])

@@ -44,8 +44,9 @@ def _random_real(tensor: Tensor, number: int, rng: np.random.Generator) -> Array
 def read_samples(graph: Graph, path: Path) -> tuple[list[Sample], Array | None]:
     """(samples, labels or None) from an .npz file; raises DataError.
 
-    A model with one input takes the array `x` (or the file's only array but `y`), with several inputs `x0`, `x1`, ... Each
-    holds one sample a row, of the input's shape or of that shape without its 1s. `y`, when there, holds one label a sample.
+    A model with one input takes the array `x` (or the file's only array but `y`), with several inputs `x0`, `x1`, ...
+    Each holds one sample a row, of the input's shape or of that shape without its 1s. `y`, when there, holds one label
+    a sample.
     """
     arrays = _load(path)
     labels = arrays.pop("y", None)
@@ -65,7 +66,9 @@ def read_samples(graph: Graph, path: Path) -> tuple[list[Sample], Array | None]:
     if len({len(row) for row in rows}) != 1:
         raise DataError("inputs differ in their number of samples", where=str(path), found=str([len(r) for r in rows]))
     if labels is not None and labels.shape != (len(rows[0]),):
-        raise DataError("labels do not fit", where=f"{path} [y]", found=str(labels.shape), expected=f"({len(rows[0])},)")
+        raise DataError(
+            "labels do not fit", where=f"{path} [y]", found=str(labels.shape), expected=f"({len(rows[0])},)"
+        )
     return [list(sample) for sample in zip(*rows, strict=True)], labels
 
 
@@ -86,13 +89,17 @@ def _rows(array: Any, tensor: Tensor, where: str) -> list[Array]:
         remedy = ""
         if array.dtype.kind == "f" and tensor.dtype == "int8":
             remedy = f"quantise it first: round(x / {tensor.scale:.6g}) + {tensor.zero_point}, limited to int8"
-        raise DataError("samples have the wrong type", where=where, found=str(array.dtype), expected=tensor.dtype, remedy=remedy)
+        raise DataError(
+            "samples have the wrong type", where=where, found=str(array.dtype), expected=tensor.dtype, remedy=remedy
+        )
     accepted = [tensor.shape, tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape]
     squeezed = tuple(size for size in tensor.shape if size != 1)
     rest = array.shape[1:]
     if array.ndim == 0 or (rest not in accepted and tuple(s for s in rest if s != 1) != squeezed):
         shown = ", ".join(map(str, accepted[-1]))
-        raise DataError("samples have the wrong shape", where=where, found=str(list(array.shape)), expected=f"[samples, {shown}]")
+        raise DataError(
+            "samples have the wrong shape", where=where, found=str(list(array.shape)), expected=f"[samples, {shown}]"
+        )
     if len(array) == 0:
         raise DataError("no samples", where=where)
     return list(array.reshape(len(array), *tensor.shape))
