@@ -1,0 +1,73 @@
+"""Turns an elementwise operator on 8-bit values into a table of its 256 results, computed by the operator's own reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir import DTYPES, Array
+from tinygen.ops import checks
+from tinygen.ops.spec import (
+    Constant,
+    Context,
+    Kernel,
+    Options,
+    OpSpec,
+    Variant,
+    elementwise_cost,
+    no_attributes,
+)
+
+Reference = Callable[[Context, Sequence[Any]], list[Array]]
+"""`reference` of an OpSpec; it must take arrays of any shape, whatever the shape of the node's tensors."""
+
+VARIANTS = (Variant("c", "kernels/lookup.c.j2"),)
+
+_CTYPES = {"int8": "int8_t", "uint8": "uint8_t"}
+_LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
+
+
+def check(context: Context) -> None:
+    """One int8 input, one int8 output of the same shape, each with one scale and zero point."""
+    checks.arity(context, (1, 1))
+    checks.int8_tensors(context, context.input(0), context.output)
+    checks.shape(context, context.output, context.input(0).shape)
+
+
+def codes(dtype: str = "int8") -> Array:
+    """All 256 values of an 8-bit type, in the order of their bits read as unsigned: 0 to 127, then -128 to -1 for int8."""
+    return np.arange(256, dtype=np.uint8).view(DTYPES[dtype])
+
+
+def table(context: Context, reference: Reference) -> Array:
+    """The output for each of the 256 inputs, indexed by the input's bits read as unsigned."""
+    return reference(context, [codes(context.input(0).dtype)])[0]
+
+
+def params(context: Context, reference: Reference) -> Kernel:
+    """The kernel of `reference` as a table; input and output are int8 or uint8."""
+    source, target = context.input(0).dtype, context.output.dtype
+    values = {
+        "elements": context.output.size,
+        "input_type": _CTYPES[source],
+        "output_type": _CTYPES[target],
+        "load": _LOADS[target],
+    }
+    return Kernel(values, (0,), (Constant("table", table(context, reference)),))
+
+
+def operator(
+    name: str,
+    tflite: str,
+    reference: Reference,
+    read: Callable[[Options], Any] = no_attributes,
+    check: Callable[[Context], None] = check,
+) -> OpSpec:
+    """The record of an operator that is a table: int8 to int8 with one input, unless `check` says otherwise."""
+
+    def kernel(context: Context) -> Kernel:
+        return params(context, reference)
+
+    return OpSpec(name, tflite, read, check, reference, kernel, elementwise_cost, VARIANTS)
