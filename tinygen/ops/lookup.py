@@ -1,4 +1,4 @@
-"""Turns an elementwise operator on 8-bit values into a table of its 256 results, computed by the operator's own reference."""
+"""Turns an elementwise operator on 8-bit values into a table of its 256 results, taken from its own reference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tinygen.ops.spec import (
     Constant,
     Context,
     Kernel,
-    Options,
     OpSpec,
+    Options,
     Variant,
     elementwise_cost,
     no_attributes,
@@ -37,7 +37,7 @@ def check(context: Context) -> None:
 
 
 def codes(dtype: str = "int8") -> Array:
-    """All 256 values of an 8-bit type, in the order of their bits read as unsigned: 0 to 127, then -128 to -1 for int8."""
+    """All 256 values of an 8-bit type, ordered by their bits read as unsigned: for int8 0 to 127, then -128 to -1."""
     return np.arange(256, dtype=np.uint8).view(DTYPES[dtype])
 
 
