@@ -9,7 +9,6 @@ from typing import Any
 
 from tinygen import passes, project
 from tinygen.emit import emit
-from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.lower import Program, choose, identifier, lower
@@ -46,12 +45,10 @@ class Compiled:
 
 
 def load(path: str | Path, subgraph: int = 0) -> Model:
-    """Read a .tflite file; raises ModelError."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ModelError("cannot read the model", where=str(path), found=error.strerror or str(error)) from None
-    return Model(str(path), data, tflite.read(data, str(path), subgraph))
+    """Read a .tflite file; raises ModelError. `data` then holds the chosen subgraph as its first."""
+    data = tflite.load_bytes(Path(path))
+    graph = tflite.read(data, str(path), subgraph)
+    return Model(str(path), tflite.with_first_subgraph(data, subgraph), graph)
 
 
 def compile_model(

@@ -91,9 +91,9 @@ class Program:
 
 
 def identifier(text: str) -> str:
-    """`text` as a C identifier in lower case."""
+    """`text` as a C identifier in lower case, outside the runtime's own `tg_` names."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "model"
-    return name if name[0].isalpha() else f"m_{name}"
+    return name if name[0].isalpha() and name.split("_")[0] != "tg" else f"m_{name}"
 
 
 def choose(graph: Graph, numerics: Numerics, core: Core) -> tuple[Choice | None, ...]:

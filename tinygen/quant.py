@@ -93,7 +93,8 @@ def requantize(
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
     if rounding is Rounding.SINGLE:
         total = 31 - shift
-        return (np.asarray(value, np.int64) * multiplier + (np.int64(1) << (total - 1))) >> total
+        scaled: Array = (np.asarray(value, np.int64) * multiplier + (np.int64(1) << (total - 1))) >> total
+        return scaled
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
     shifted = wrap_int32(np.asarray(value, np.int64) << left)
     return rounding_shift_right(doubling_high_multiply(shifted, multiplier), right)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Target:
     ram: tuple[Region, ...]
     flash_wait_states: int
     source: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The same facts as plain data."""
+        facts = asdict(self)
+        facts["core"]["features"] = sorted(self.core.features)
+        return facts | {"flash_bytes": self.flash_bytes, "ram_bytes": self.ram_bytes}
 
     @property
     def flash_bytes(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -30,8 +32,20 @@ _TYPES = {value: name.lower() for value, name in _names(schema.TensorType).items
 _CUSTOM = 32
 
 
+UNSUPPORTED = "unsupported"
+"""The `op` of a node that has no operator here; only `outline` returns such nodes."""
+
+
 def read(data: bytes, source: str, subgraph: int = 0) -> Graph:
     """The graph of one subgraph of the file; ModelErrors lists every operator that is not supported."""
+    graph, problems = outline(data, source, subgraph)
+    if problems:
+        raise ModelErrors(problems)
+    return graph
+
+
+def outline(data: bytes, source: str, subgraph: int = 0) -> tuple[Graph, list[ModelError]]:
+    """(graph, problems): as `read`, but operators that are not supported become UNSUPPORTED nodes, one problem each."""
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise ModelError(
             "not a .tflite file",
@@ -64,36 +78,38 @@ def _buffer(table: Table, data: bytes) -> Array:
     return np.frombuffer(data, np.uint8, size, offset)
 
 
-def _graph(table: Table, codes: list[Table], buffers: list[Array], source: str) -> Graph:
+def _graph(table: Table, codes: list[Table], buffers: list[Array], source: str) -> tuple[Graph, list[ModelError]]:
+    inputs, outputs = _ids(table, 1), _ids(table, 2)
+    nodes: list[Node] = []
+    node_problems: list[ModelError] = []
+    for index, operator in enumerate(table.tables(3)):
+        try:
+            nodes.append(_node(index, operator, codes))
+        except ModelError as problem:
+            node_problems.append(problem)
+            location = f"operator {index} {_operator_name(operator, codes)}"
+            nodes.append(Node(UNSUPPORTED, _ids(operator, 1), _ids(operator, 2), None, location))
+    tensors, tensor_problems = _tensors(table, buffers, {*inputs, *(i for node in nodes for i in node.outputs)})
+    for index in inputs:
+        tensor_problems += _dynamic(index, table.tables(0), tensors)
+    if tensor_problems:
+        raise ModelErrors([*node_problems, *tensor_problems])
+    if not outputs or not nodes:
+        found = f"{len(nodes)} operators, {len(outputs)} outputs"
+        raise ModelError("model computes nothing", where=source, found=found)
+    name = table.string(4) or "main"
+    return Graph(name, MappingProxyType(tensors), tuple(nodes), inputs, outputs).verify(), node_problems
+
+
+def _tensors(table: Table, buffers: list[Array], computed: set[int]) -> tuple[dict[int, Tensor], list[ModelError]]:
     tensors: dict[int, Tensor] = {}
     problems: list[ModelError] = []
-    raw_tensors = table.tables(0)
-    inputs, outputs = _ids(table, 1), _ids(table, 2)
-    computed = set(inputs)
-    operators = table.tables(3)
-    for operator in operators:
-        computed.update(_ids(operator, 2))
-    for index, raw in enumerate(raw_tensors):
+    for index, raw in enumerate(table.tables(0)):
         try:
             tensors[index] = _tensor(index, raw, buffers, index in computed)
         except ModelError as problem:
             problems.append(problem)
-    nodes = []
-    for index, operator in enumerate(operators):
-        try:
-            nodes.append(_node(index, operator, codes))
-        except ModelError as problem:
-            problems.append(problem)
-    for index in inputs:
-        problems += _dynamic(index, raw_tensors, tensors)
-    if problems:
-        raise ModelErrors(problems)
-    if not outputs or not nodes:
-        raise ModelError(
-            "model computes nothing", where=source, found=f"{len(nodes)} operators, {len(outputs)} outputs"
-        )
-    name = table.string(4) or "main"
-    return Graph(name, MappingProxyType(tensors), tuple(nodes), inputs, outputs).verify()
+    return tensors, problems
 
 
 def _ids(table: Table, slot: int) -> tuple[int, ...]:
@@ -200,15 +216,19 @@ def _quantization(table: Table | None, shape: tuple[int, ...], where: str) -> Qu
     return replace(quant, axis=axis)
 
 
-def _node(index: int, table: Table, codes: list[Table]) -> Node:
-    code_index = table.integer(0, "<I")
-    if code_index >= len(codes):
-        raise ModelError("no such operator code", where=f"operator {index}", found=str(code_index))
-    code = codes[code_index]
-    builtin = max(code.integer(0, "<b"), code.integer(3))
-    name = _OPERATORS.get(builtin, f"operator code {builtin}")
+def _operator_name(table: Table, codes: list[Table]) -> str:
+    """The operator's name in the schema; old files keep its code in a byte, new ones in an integer as well."""
+    index = table.integer(0, "<I")
+    if index >= len(codes):
+        return f"of unknown code {index}"
+    builtin = max(codes[index].integer(0, "<b"), codes[index].integer(3))
     if builtin == _CUSTOM:
-        name = f"custom operator '{code.string(1)}'"
+        return f"custom '{codes[index].string(1)}'"
+    return _OPERATORS.get(builtin, f"of unknown code {builtin}")
+
+
+def _node(index: int, table: Table, codes: list[Table]) -> Node:
+    name = _operator_name(table, codes)
     location = f"operator {index} {name}"
     spec = ops.BY_TFLITE.get(name)
     if spec is None:
@@ -233,3 +253,35 @@ def _options(table: Table, location: str) -> Options:
         raise ModelError("options are of an unknown kind", where=location, found=str(kind))
     unpack: Any = getattr(schema, f"{_OPTIONS[kind]}T").InitFromBuf
     return Options(options.unpacked(unpack), location)
+
+
+def open_outline(path: Path, subgraph: int = 0) -> tuple[bytes, Graph, list[ModelError]]:
+    """(bytes, graph, problems) of a file on disk, as `outline`."""
+    data = load_bytes(path)
+    graph, problems = outline(data, str(path), subgraph)
+    return data, graph, problems
+
+
+def load_bytes(path: Path) -> bytes:
+    """The file's bytes; raises ModelError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError("cannot read the model", where=str(path), found=error.strerror or str(error)) from None
+
+
+def count_subgraphs(data: bytes, source: str) -> int:
+    """How many subgraphs the file has."""
+    return len(Reader(data, source).root().tables(2))
+
+
+def with_first_subgraph(data: bytes, subgraph: int) -> bytes:
+    """The file with `subgraph` as its first, which is the one that interpreters run; its signatures are left out."""
+    if subgraph == 0:
+        return data
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model.subgraphs[0], model.subgraphs[subgraph] = model.subgraphs[subgraph], model.subgraphs[0]
+    model.signatureDefs = None
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

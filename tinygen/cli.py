@@ -1,0 +1,190 @@
+"""The command line: arguments in, exit code out (0 done, 1 the answer is no, 2 the request is wrong)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tinygen import __version__, driver, ops, target
+from tinygen.errors import TinygenError
+from tinygen.inspection import inspect as inspect_model
+from tinygen.quant import Numerics
+from tinygen.report import tables
+from tinygen.verify.compare import verify as verify_model
+from tinygen.verify.samples import random_samples, read_samples
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+BOARD = click.option("--board", metavar="BOARD", help="Board to generate for; `tinygen boards` lists them.")
+SUBGRAPH = click.option(
+    "--subgraph", type=click.IntRange(0), default=0, help="Which subgraph of the file.  [default: 0]"
+)
+NUMERICS = click.option(
+    "--numerics",
+    type=click.Choice([profile.value for profile in Numerics]),
+    default=Numerics.TFLITE.value,
+    show_default=True,
+    help="Whose results to equal: TensorFlow Lite's reference kernels, or TFLite Micro with CMSIS-NN.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tinygen")
+def cli() -> None:
+    """Quantised neural networks to bit-exact plain C for microcontrollers."""
+
+
+def _board(name: str | None) -> target.Target | None:
+    return target.load(name) if name else None
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2))
+
+
+@cli.command("compile")
+@MODEL
+@BOARD
+@click.option("--output", type=click.Path(path_type=Path), help="Folder to write.  [default: NAME_c]")
+@click.option("--name", help="Prefix of every symbol.  [default: the model file's name]")
+@click.option("--format", "form", type=click.Choice(["c"]), default="c", show_default=True, help="What to write.")
+@NUMERICS
+@SUBGRAPH
+@JSON
+def compile_command(
+    model: Path,
+    board: str | None,
+    output: Path | None,
+    name: str | None,
+    form: str,
+    numerics: str,
+    subgraph: int,
+    as_json: bool,
+) -> None:
+    """Turn MODEL (.tflite, int8) into C."""
+    board_target = _board(board)
+    compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics))
+    folder = output or Path(f"{compiled.program.name}_{form}")
+    compiled.write(folder)
+    if as_json:
+        _print_json({"output": str(folder), **compiled.manifest, "files": sorted(compiled.files)})
+    else:
+        tables.show(tables.compiled(compiled, folder, board_target))
+
+
+@cli.command("inspect")
+@MODEL
+@SUBGRAPH
+@JSON
+def inspect_command(model: Path, subgraph: int, as_json: bool) -> None:
+    """Show what is in MODEL, and all that stops it from being compiled (then exit code 1)."""
+    facts = inspect_model(model, subgraph)
+    if as_json:
+        _print_json(facts.as_json())
+    else:
+        tables.show(tables.inspection(facts))
+    if facts.problems:
+        sys.exit(1)
+
+
+@cli.command("verify")
+@MODEL
+@BOARD
+@click.option("--samples", type=click.IntRange(1), default=20, show_default=True, help="How many random samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random samples.")
+@click.option("--inputs", type=click.Path(path_type=Path), help="An .npz with your own samples x (and labels y).")
+@click.option("--interpreter/--no-interpreter", default=True, help="Whether the reference interpreter takes part.")
+@NUMERICS
+@SUBGRAPH
+@JSON
+def verify_command(
+    model: Path,
+    board: str | None,
+    samples: int,
+    seed: int,
+    inputs: Path | None,
+    interpreter: bool,
+    numerics: str,
+    subgraph: int,
+    as_json: bool,
+) -> None:
+    """Compare the generated C of MODEL with the references, every layer bit for bit (exit code 1 when they differ)."""
+    compiled = driver.compile_model(driver.load(model, subgraph), _board(board), numerics=Numerics(numerics))
+    graph = compiled.model.graph
+    data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
+        task = bar.add_task("verifying", total=len(data))
+        verdict = verify_model(compiled, data, labels, interpreter, lambda done: bar.update(task, completed=done))
+    if as_json:
+        _print_json(verdict.as_json() | {"model": str(model), "numerics": numerics})
+    else:
+        tables.show(tables.verdict(verdict, numerics))
+    if verdict.difference:
+        sys.exit(1)
+
+
+@cli.command("ops")
+@JSON
+def ops_command(as_json: bool) -> None:
+    """List the operators that can be compiled."""
+    if as_json:
+        listed = [
+            {"operator": s.tflite, "kernels": [v.name for v in s.variants], "summary": ops.summary(s.name)}
+            for s in ops.SPECS.values()
+        ]
+        _print_json({"operators": listed})
+    else:
+        tables.show(tables.operators())
+
+
+@cli.command("boards")
+@click.argument("name", required=False)
+@JSON
+def boards_command(name: str | None, as_json: bool) -> None:
+    """List the boards, or show the board NAME."""
+    targets = [target.load(board) for board in ([name] if name else target.names())]
+    if as_json:
+        _print_json({"boards": [board.as_json() for board in targets]})
+    elif name:
+        tables.show(tables.board(targets[0]))
+    else:
+        tables.show(tables.boards(targets))
+
+
+def main() -> None:
+    """Run the command line; a problem becomes one line on standard error (or a JSON object) and exit code 2."""
+    as_json = "--json" in sys.argv[1:]
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail([error.format_message()], as_json)
+    except TinygenError as error:
+        _fail(error.lines, as_json)
+    except Exception as error:
+        if os.environ.get("TINYGEN_DEBUG"):
+            raise
+        line = f"internal error, {type(error).__name__}: {error}; set TINYGEN_DEBUG=1 to see where, and report it"
+        _fail([line], as_json)
+
+
+def _fail(lines: Sequence[str], as_json: bool) -> NoReturn:
+    if as_json:
+        _print_json({"errors": list(lines)})
+    for line in lines:
+        click.echo(f"tinygen: {line}", err=True)
+    sys.exit(2)

@@ -1,0 +1,153 @@
+"""Turns a model file into the facts that `tinygen inspect` shows, its problems among them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygen import ops, passes
+from tinygen.driver import PORTABLE, Model
+from tinygen.errors import ModelError
+from tinygen.frontend import tflite
+from tinygen.ir import ABSENT, Graph, Node, Tensor
+from tinygen.lower import choose
+from tinygen.memory.plan import Plan, plan
+from tinygen.ops.spec import context_of
+from tinygen.quant import Numerics
+from tinygen.target import load_core
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """A tensor as its user sees it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    scale: float | None
+    zero_point: int | None
+    channels: int
+    """Number of scales: 0 when it is not quantised, 1 per tensor, more per channel."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operator of the file."""
+
+    location: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    macs: int
+    constant_bytes: int
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a model, and what stops it from being compiled."""
+
+    model: str
+    file_bytes: int
+    subgraphs: int
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    operators: tuple[Row, ...]
+    macs: int
+    constant_bytes: int
+    arena_bytes: int | None
+    """None when the model cannot be compiled."""
+    peak: tuple[TensorFacts, ...]
+    """The tensors alive at the moment that needs the most memory."""
+    peak_at: str | None
+    problems: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same facts as plain data."""
+        return asdict(self)
+
+
+def inspect(path: Path, subgraph: int = 0) -> Inspection:
+    """The facts of a .tflite file; ModelError only when it cannot be read at all."""
+    data, graph, problems = tflite.open_outline(path, subgraph)
+    rows = tuple(_row(graph, node, problems) for node in graph.nodes)
+    lines = [line for problem in problems for line in problem.lines]
+    lines += [row.problem for row in rows if row.problem and row.problem not in lines]
+    arena, peak, moment = None, (), None
+    if not lines:
+        try:
+            compiled, placed = _planned(Model(str(path), data, graph))
+        except ModelError as problem:
+            lines += problem.lines
+        else:
+            arena, (moment, peak) = placed.arena_bytes, _peak(compiled, placed)
+    return Inspection(
+        str(path),
+        len(data),
+        tflite.count_subgraphs(data, str(path)),
+        tuple(_facts(graph.tensors[i]) for i in graph.inputs),
+        tuple(_facts(graph.tensors[i]) for i in graph.outputs),
+        rows,
+        sum(row.macs for row in rows),
+        sum(tensor.bytes for tensor in graph.tensors.values() if tensor.data is not None),
+        arena,
+        peak,
+        moment,
+        tuple(lines),
+    )
+
+
+def _row(graph: Graph, node: Node, problems: list[ModelError]) -> Row:
+    inputs = [graph.tensors[i] for i in node.inputs if i != ABSENT]
+    problem = next((str(p) for p in problems if p.where == node.location), None)
+    macs = 0
+    spec = ops.SPECS.get(node.op)
+    if spec is not None and not problem:
+        context = context_of(graph, node, Numerics.TFLITE)
+        try:
+            spec.check(context)
+            macs = spec.cost(context).macs
+        except ModelError as error:
+            problem = None if all(tensor.data is not None for tensor in inputs) else str(error)
+    return Row(
+        node.location,
+        tuple(_facts(tensor) for tensor in inputs),
+        tuple(_facts(graph.tensors[i]) for i in node.outputs),
+        macs,
+        sum(tensor.bytes for tensor in inputs if tensor.data is not None),
+        problem,
+    )
+
+
+def _facts(tensor: Tensor) -> TensorFacts:
+    quant = tensor.quant
+    single = quant is not None and len(quant.scale) == 1
+    return TensorFacts(
+        tensor.name,
+        tensor.dtype,
+        tensor.shape,
+        tensor.bytes,
+        tensor.scale if single else None,
+        tensor.zero_point if single else None,
+        len(quant.scale) if quant else 0,
+    )
+
+
+def _planned(model: Model) -> tuple[Graph, Plan]:
+    graph = passes.run(model.graph)
+    core = load_core(PORTABLE)
+    choices = choose(graph, Numerics.TFLITE, core)
+    return graph, plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
+
+
+def _peak(graph: Graph, placed: Plan) -> tuple[str, tuple[TensorFacts, ...]]:
+    """The step whose live tensors sum to most bytes, and those tensors, largest first."""
+
+    def alive(step: int) -> list[tuple[int, int]]:
+        return [(b.bytes, b.tensors[0]) for b, _ in placed.buffers if b.tensors and b.first <= step <= b.last]
+
+    step = max(range(-1, len(graph.nodes) + 1), key=lambda s: sum(size for size, _ in alive(s)))
+    inside = 0 <= step < len(graph.nodes)
+    tensors = [graph.tensors[tensor] for _, tensor in sorted(alive(step), reverse=True)]
+    return graph.nodes[step].location if inside else "model inputs and outputs", tuple(map(_facts, tensors))

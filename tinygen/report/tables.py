@@ -1,0 +1,156 @@
+"""Turns facts into tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinygen import ops
+from tinygen.driver import Compiled
+from tinygen.inspection import Inspection, TensorFacts
+from tinygen.target import Target
+from tinygen.verify.compare import Verdict
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def kilobytes(count: int) -> str:
+    """Bytes as people read them: 812 B, 21.5 kB (of 1,024)."""
+    return f"{count:,} B" if count < 10_240 else f"{count / 1024:,.1f} kB"
+
+
+def _shape(facts: TensorFacts) -> str:
+    return f"{facts.dtype} {'x'.join(map(str, facts.shape)) or 'scalar'}"
+
+
+def _port(kind: str, facts: TensorFacts) -> tuple[str, str, str, str]:
+    quant = "" if facts.scale is None else f"scale {facts.scale:.6g}, zero point {facts.zero_point}"
+    return kind, facts.name, _shape(facts), quant
+
+
+def inspection(facts: Inspection) -> RenderableType:
+    """Operators, ports, totals, and every problem."""
+    rows = _table("operator", "inputs", "outputs", "weights", "MACs", "", right=("MACs", "weights"))
+    for row in facts.operators:
+        computed = [tensor for tensor in row.inputs if tensor.bytes and tensor.channels <= 1][:1] or list(
+            row.inputs[:1]
+        )
+        rows.add_row(
+            row.location.removeprefix("operator "),
+            ", ".join(map(_shape, computed)),
+            ", ".join(map(_shape, row.outputs)),
+            f"{row.constant_bytes:,}" if row.constant_bytes else "",
+            f"{row.macs:,}" if row.macs else "",
+            Text("not supported", "red") if row.problem else "",
+        )
+    ports = _table("port", "name", "type", "quantisation")
+    for tensor in facts.inputs:
+        ports.add_row(*_port("input", tensor))
+    for tensor in facts.outputs:
+        ports.add_row(*_port("output", tensor))
+    total = f"{len(facts.operators)} operators, {facts.macs:,} MACs, {kilobytes(facts.constant_bytes)} of constants"
+    parts: list[RenderableType] = [rows, "", ports, "", total]
+    if facts.arena_bytes is not None:
+        names = ", ".join(f"'{t.name}' {t.bytes:,}" for t in facts.peak)
+        parts += [f"arena {facts.arena_bytes:,} bytes; most alive at {facts.peak_at}: {names}"]
+    if facts.problems:
+        parts += ["", Text("cannot be compiled:", "red"), *(Text(f"  {line}") for line in facts.problems)]
+    return Group(*parts)
+
+
+def compiled(result: Compiled, folder: Path, target: Target | None) -> RenderableType:
+    """What was written, and what it takes of the board."""
+    facts = result.manifest
+    board = f"{target.title} ({target.core.title})" if target else "any C99 compiler"
+    flash, ram = facts["constant_bytes"], facts["arena_bytes"]
+    table = _table("", "")
+    table.show_header = False
+    table.add_row("model", f"{result.model.path}, {facts['macs']:,} MACs in {len(result.program.calls)} layers")
+    table.add_row("for", board)
+    table.add_row("constants", f"{kilobytes(flash)}{_share(flash, target.flash_bytes if target else None, 'flash')}")
+    table.add_row("arena", f"{kilobytes(ram)}{_share(ram, target.ram_bytes if target else None, 'RAM')}")
+    table.add_row(
+        "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {facts['name']}_invoke())"
+    )
+    return table
+
+
+def _share(used: int, there: int | None, kind: str) -> str:
+    return f" of {kilobytes(there)} {kind} ({100 * used / there:.1f} %)" if there else ""
+
+
+def verdict(found: Verdict, numerics: str) -> RenderableType:
+    """Same or not, on how much."""
+    oracles = "generated C = NumPy reference" + (" = reference interpreter" if found.interpreter else "")
+    if found.difference:
+        return Group(Text("DIFFERENT", "bold red"), Text(str(found.difference)))
+    parts: list[RenderableType] = [
+        Text.assemble(("bit-exact", "bold green"), f": {oracles} ({numerics} numerics)"),
+        f"{found.samples} samples, {found.layers} layers, {found.elements:,} elements compared",
+    ]
+    if found.interpreter and numerics != "tflite":
+        parts[0] = Text.assemble(
+            ("bit-exact", "bold green"),
+            f": generated C = NumPy reference ({numerics} numerics); the reference = the interpreter (tflite numerics)",
+        )
+    if found.accuracy is not None:
+        parts.append(f"accuracy {found.accuracy:.4f} ({found.correct} of {found.samples} labels)")
+    return Group(*parts)
+
+
+def operators() -> RenderableType:
+    """The operators that can be compiled."""
+    table = _table("operator", "kernels", "what it computes")
+    for spec in ops.SPECS.values():
+        kernels = ", ".join(variant.name for variant in spec.variants) or "none needed"
+        table.add_row(spec.tflite, kernels, ops.summary(spec.name))
+    return table
+
+
+def boards(targets: Sequence[Target]) -> RenderableType:
+    """The boards that can be compiled for."""
+    table = _table("board", "title", "MCU", "core", "MHz", "flash", "RAM", right=("MHz", "flash", "RAM"))
+    for target in targets:
+        table.add_row(
+            target.name,
+            target.title,
+            target.mcu,
+            target.core.name,
+            f"{target.clock_hz / 1e6:g}",
+            f"{target.flash_bytes // 1024:,} kB",
+            f"{target.ram_bytes // 1024:,} kB",
+        )
+    return table
+
+
+def board(target: Target) -> RenderableType:
+    """One board: processor, memories, source."""
+    table = _table("", "")
+    table.show_header = False
+    table.add_row("board", f"{target.name}: {target.title}")
+    table.add_row("MCU", target.mcu)
+    table.add_row("core", f"{target.core.name}: {target.core.title}, {target.clock_hz / 1e6:g} MHz")
+    for kind, regions in (("flash", target.flash), ("RAM", target.ram)):
+        for region in regions:
+            table.add_row(kind, f"{region.name} at 0x{region.origin:08X}, {kilobytes(region.bytes)}")
+    table.add_row("flash wait states", str(target.flash_wait_states))
+    table.add_row("compiler", " ".join([target.core.compiler, *target.core.cflags]))
+    table.add_row("source", target.source)
+    return table
+
+
+def show(content: RenderableType) -> None:
+    """Print to standard output, unwrapped when that is not a terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200, soft_wrap=True)
+    console.print(content)
