@@ -74,7 +74,9 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
     rows = tuple(_row(graph, node, problems) for node in graph.nodes)
     lines = [line for problem in problems for line in problem.lines]
     lines += [row.problem for row in rows if row.problem and row.problem not in lines]
-    arena, peak, moment = None, (), None
+    arena: int | None = None
+    peak: tuple[TensorFacts, ...] = ()
+    moment: str | None = None
     if not lines:
         try:
             compiled, placed = _planned(Model(str(path), data, graph))

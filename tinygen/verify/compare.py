@@ -42,7 +42,8 @@ class Difference:
         where = "".join(f"[{i}]" for i in self.element)
         return (
             f"{self.ours} differs from {self.theirs} in {self.layer}, tensor '{self.tensor}'{where}, "
-            f"sample {self.sample}: found {self.found}, expected {self.expected} ({self.differing} of {self.elements} elements differ)"
+            f"sample {self.sample}: found {self.found}, expected {self.expected} "
+            f"({self.differing} of {self.elements} elements differ)"
         )
 
 

@@ -1,0 +1,39 @@
+"""Small models at random over all operators: each test module's `emit` adds one operator to a growing graph."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import numpy as np
+
+import tests.ops
+from tests.modelbuilder import ModelBuilder, Value
+from tests.oracles import Emit
+
+
+def emitters() -> dict[str, Emit]:
+    """Operator name -> what adds a random instance of it."""
+    names = sorted(info.name for info in pkgutil.iter_modules(tests.ops.__path__))
+    modules = {name.removeprefix("test_"): importlib.import_module(f"tests.ops.{name}") for name in names}
+    return {name: module.emit for name, module in modules.items() if hasattr(module, "emit")}
+
+
+def random_model(seed: int, most_nodes: int = 12) -> bytes:
+    """A graph of 1 to `most_nodes` operators, with branches, several inputs and several outputs."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    build.random_input(build.random_shape(4 if build.chance(0.8) else int(build.rng.integers(1, 5))))
+    found = list(emitters().values())
+    wanted = int(build.rng.integers(1, most_nodes + 1))
+    for _ in range(100 * wanted):
+        if len(build.operators) >= wanted:
+            break
+        build.pick(found)(build, _source(build))
+    return build.finish()
+
+
+def _source(build: ModelBuilder) -> Value:
+    """An activation to go on from: mostly one of the latest, so that graphs grow deep."""
+    recent = build.pool[-3:] if build.chance(0.7) else build.pool
+    chosen: Value = build.pick(recent)
+    return chosen
