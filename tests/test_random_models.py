@@ -1,4 +1,7 @@
-"""Random graphs over all operators through the three oracles. The long form: pytest --long tests/test_random_models.py"""
+"""Random graphs over all operators through the three oracles.
+
+The long form, 5,000 models: pytest --long -n 2 tests/test_random_models.py -k long
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators, found by themselves: every module here that is not a helper defines one `SPEC`."""
+"""The operators, found by themselves: every module here that defines a `SPEC` is one."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from types import MappingProxyType
 
 from tinygen.ops.spec import OpSpec
 
-_HELPERS = {"spec", "checks", "window", "weighted", "lookup", "elementwise", "movement", "reduction", "fixed_point"}
-
-
 _summaries: dict[str, str] = {}
 
 
 def _load() -> dict[str, OpSpec]:
     found: dict[str, OpSpec] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-        if module in _HELPERS:
+    for name in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        module = importlib.import_module(f"{__name__}.{name}")
+        spec: OpSpec | None = getattr(module, "SPEC", None)
+        if spec is None:
             continue
-        loaded = importlib.import_module(f"{__name__}.{module}")
-        spec: OpSpec = loaded.SPEC
-        _summaries[spec.name] = (loaded.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
-        if spec.name != module:
-            raise ImportError(f"operator {spec.name} must be defined in ops/{spec.name}.py, not in ops/{module}.py")
-        found[spec.name] = spec
+        if spec.name != name:
+            raise ImportError(f"operator {spec.name} must be defined in ops/{spec.name}.py, not in ops/{name}.py")
+        found[name] = spec
+        _summaries[name] = (module.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
     return found
 
 

@@ -13,6 +13,9 @@ from tinygen.errors import ToolError
 from tinygen.ir import Array
 
 
+_WITHOUT = "`tinygen verify --no-interpreter` compares the C with the NumPy reference alone"
+
+
 class Golden:
     """A worker process with one reference interpreter; a context manager."""
 
@@ -42,11 +45,11 @@ class Golden:
             self._pool = self._start()
             raise ToolError(
                 "the reference interpreter crashed on this model",
-                remedy="`tinygen verify --no-interpreter` compares the C with the NumPy reference alone",
+                remedy=_WITHOUT,
             ) from None
         except (RuntimeError, ValueError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ToolError("the reference interpreter refuses this model", found=first) from None
+            raise ToolError("the reference interpreter refuses this model", found=first, remedy=_WITHOUT) from None
 
 
 _cached: tuple[bytes, Any] | None = None
