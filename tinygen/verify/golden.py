@@ -12,7 +12,6 @@ from typing import Any
 from tinygen.errors import ToolError
 from tinygen.ir import Array
 
-
 _WITHOUT = "`tinygen verify --no-interpreter` compares the C with the NumPy reference alone"
 
 
