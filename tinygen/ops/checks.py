@@ -5,6 +5,9 @@ from __future__ import annotations
 from tinygen.ir import Tensor
 from tinygen.ops.spec import Context
 
+SCALE_RANGE = (1e-30, 1e30)
+"""Scales outside it come from damaged files only; inside it, no ratio of two scales leaves the range of float64."""
+
 
 def arity(context: Context, inputs: tuple[int, int], outputs: tuple[int, int] = (1, 1)) -> None:
     """The node has `inputs` (least, most) inputs, absent ones counted, and `outputs` outputs."""
@@ -38,6 +41,12 @@ def per_tensor(context: Context, *tensors: Tensor) -> None:
                 f"{where} needs one scale and zero point",
                 found=f"{len(quant.scale)} scales" if quant else "no quantisation",
                 remedy="convert the model with full integer quantisation (a representative dataset)",
+            )
+        if not SCALE_RANGE[0] <= quant.scale[0] <= SCALE_RANGE[1]:
+            raise context.error(
+                f"{where}: scale is out of range",
+                found=f"{quant.scale[0]:.6g}",
+                expected=f"{SCALE_RANGE[0]:g} to {SCALE_RANGE[1]:g}",
             )
         least, most = {"int8": (-128, 127), "uint8": (0, 255)}.get(tensor.dtype, (-(2**31), 2**31 - 1))
         if not least <= quant.zero_point[0] <= most:
@@ -79,4 +88,18 @@ def shape(context: Context, tensor: Tensor, expected: tuple[int, ...]) -> None:
     if tensor.shape != expected:
         raise context.error(
             f"tensor '{tensor.name}' has the wrong shape", found=str(list(tensor.shape)), expected=str(list(expected))
+        )
+
+
+FUSED_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+"""The fused activations that only limit the output."""
+
+
+def fused_activation(context: Context) -> None:
+    """The node's fused activation is one that only limits the output."""
+    if context.attributes.activation not in FUSED_ACTIVATIONS:
+        raise context.error(
+            "fused activation is not supported",
+            found=context.attributes.activation,
+            expected=", ".join(FUSED_ACTIVATIONS),
         )

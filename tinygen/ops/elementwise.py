@@ -1,0 +1,236 @@
+"""What elementwise operators share: scales, broadcasting, loops, and tables where one of two inputs decides all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant
+from tinygen.ir import Array, Tensor
+from tinygen.ops import checks, lookup
+from tinygen.ops.spec import Context, Kernel, Options, Variant
+from tinygen.quant import Numerics
+
+MAX_RANK = 8
+"""Of inputs and output; one loop index for each axis."""
+MAX_SHIFT = 30
+"""The largest shift of `tg_requantize`."""
+
+Reference = Callable[[Context, Sequence[Any]], list[Array]]
+"""`reference` of an OpSpec; it must take arrays of any shapes that broadcast, whatever the node's tensors."""
+
+_INDICES = "ijklmnpq"
+_LOADS = {"int8": "tg_load_s8", "int32": "tg_load_s32"}
+
+
+@dataclass(frozen=True)
+class Activated:
+    """Attributes of an operator whose only option is a fused activation."""
+
+    activation: str
+
+
+def read(options: Options) -> Activated:
+    """Attributes from the file's options."""
+    return Activated(options.choice("fusedActivationFunction", quant.ACTIVATIONS))
+
+
+def check(context: Context, quantised: bool = True) -> None:
+    """Two inputs and an output of one type, shapes that broadcast; int8 with scales if `quantised`, or int32, int64.
+
+    int64 is for shape arithmetic: both inputs must be known at compile time.
+    """
+    checks.arity(context, (2, 2))
+    tensors = (context.input(0), context.input(1), context.output)
+    known = all(tensor.data is not None for tensor in tensors[:2])
+    for tensor in tensors:
+        checks.dtype(context, tensor, "int8", "int32", *(("int64",) if known else ()))
+    if len({tensor.dtype for tensor in tensors}) != 1:
+        raise context.error(
+            "element types differ", found=", ".join(tensor.dtype for tensor in tensors), expected="the same type"
+        )
+    if quantised and context.output.dtype == "int8":
+        checks.per_tensor(context, *tensors)
+    _check_shapes(context, tensors[:2])
+
+
+def _check_shapes(context: Context, inputs: Sequence[Tensor]) -> None:
+    for tensor in inputs:
+        if len(tensor.shape) > MAX_RANK:
+            raise context.error(
+                f"tensor '{tensor.name}' has too many axes", found=str(len(tensor.shape)), expected=f"<= {MAX_RANK}"
+            )
+    try:
+        shape = np.broadcast_shapes(*(tensor.shape for tensor in inputs))
+    except ValueError:
+        raise context.error(
+            "inputs do not broadcast",
+            found=" and ".join(str(list(tensor.shape)) for tensor in inputs),
+            expected="sizes that are equal or 1, aligned at the last axis",
+        ) from None
+    checks.shape(context, context.output, shape)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop over a broadcast: its extent, and how many elements each tensor moves at a step (0: it repeats)."""
+
+    extent: int
+    strides: tuple[int, ...]
+
+
+def collapse(*shapes: tuple[int, ...]) -> tuple[Loop, ...]:
+    """The fewest nested loops, outermost first, that visit all elements of a broadcast of `shapes` in order."""
+    output = np.broadcast_shapes(*shapes)
+    strides = [_strides(shape, len(output)) for shape in shapes]
+    found: list[Loop] = []
+    for axis in reversed(range(len(output))):
+        loop = Loop(output[axis], tuple(stride[axis] for stride in strides))
+        if loop.extent == 1:
+            continue
+        if found and loop.strides == tuple(stride * found[-1].extent for stride in found[-1].strides):
+            found[-1] = Loop(loop.extent * found[-1].extent, found[-1].strides)
+        else:
+            found.append(loop)
+    return tuple(reversed(found))
+
+
+def _strides(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Elements between neighbours along each of `rank` axes; 0 along those that repeat."""
+    found, step = [], 1
+    for size in reversed((1,) * (rank - len(shape)) + shape):
+        found.append(step if size > 1 else 0)
+        step *= size
+    return tuple(reversed(found))
+
+
+def values(context: Context, first: str = "first", second: str = "second") -> dict[str, Any]:
+    """What kernels/elementwise.j2 prints: the loops, and for each tensor its name and place in them."""
+    inputs = (context.input(0), context.input(1))
+    loops = collapse(inputs[0].shape, inputs[1].shape, context.output.shape)
+    operands = [
+        {
+            **_place(loops, index),
+            "name": name,
+            "load": _LOADS[tensor.dtype] if tensor.data is not None else None,
+        }
+        for index, (name, tensor) in enumerate(zip((first, second), inputs, strict=True))
+    ]
+    return {
+        "loops": tuple(zip(_INDICES, (loop.extent for loop in loops), strict=False)),
+        "first": operands[0],
+        "second": operands[1],
+        "output": _place(loops, 2),
+    }
+
+
+def _place(loops: Sequence[Loop], tensor: int) -> dict[str, Any]:
+    """Where a tensor's element lies (`at`), inside how many loops it changes (`depth`), and its `layout`."""
+    strides = [loop.strides[tensor] for loop in loops]
+    moving = [depth for depth, stride in enumerate(strides) if stride]
+    terms = [_INDICES[d] if strides[d] == 1 else f"{_INDICES[d]} * {strides[d]}" for d in moving]
+    sizes = [loop.extent if loop.strides[tensor] else 1 for loop in loops]
+    return {
+        "at": " + ".join(terms) or "0",
+        "depth": moving[-1] + 1 if moving else 0,
+        "layout": "".join(f"[{size}]" for size in sizes) or "[1]",
+    }
+
+
+def _deciding_input(context: Context) -> int | None:
+    """The int8 input that alone decides every output of its own shape: the other is itself or one repeated constant."""
+    if context.output.dtype != "int8":
+        return None
+    if context.node.inputs[0] == context.node.inputs[1]:
+        return 0
+    for index in range(2):
+        moving, fixed = context.input(index), context.input(1 - index)
+        if moving.size == context.output.size and fixed.data is not None and np.all(fixed.data == fixed.data.flat[0]):
+            return index
+    return None
+
+
+def _is_table(context: Context) -> bool:
+    return _deciding_input(context) is not None
+
+
+def _is_int8(context: Context) -> bool:
+    return context.output.dtype == "int8"
+
+
+def variants(template: str, integer_template: str | None = None) -> tuple[Variant, ...]:
+    """A table where one int8 input decides, else `template`; int32 through `integer_template` when it has its own."""
+    table = replace(lookup.VARIANTS[0], name="lookup", when=_is_table)
+    if integer_template is None:
+        return (table, Variant("c", template))
+    return (table, Variant("c", template, when=_is_int8), Variant("integer", integer_template))
+
+
+def table_kernel(context: Context, reference: Reference) -> Kernel | None:
+    """The kernel of the table variant; None when the node needs both inputs."""
+    deciding = _deciding_input(context)
+    if deciding is None:
+        return None
+    same = context.node.inputs[0] == context.node.inputs[1]
+
+    def unary(context: Context, inputs: Sequence[Any]) -> list[Array]:
+        other = inputs[0] if same else context.constant(1 - deciding).ravel()[:1]
+        return reference(context, [inputs[0], other] if deciding == 0 else [other, inputs[0]])
+
+    return replace(lookup.params(context, unary), operands=(deciding,))
+
+
+def scaling(context: Context, *factors: float, over: float) -> tuple[int, int]:
+    """Multiplier and shift of the product of `factors` divided by `over`.
+
+    TensorFlow Lite computes it in float32 steps, TensorFlow Lite Micro in float64.
+    """
+    kind: Any = np.float32 if context.numerics is Numerics.TFLITE else np.float64
+    with np.errstate(over="ignore", under="ignore"):
+        real = kind(factors[0])
+        for factor in factors[1:]:
+            real = real * kind(factor)
+        real = float(real / kind(over))
+    if not np.isfinite(real) or abs(real) >= 2.0**MAX_SHIFT:
+        raise context.error(
+            "scales are too far apart",
+            found=f"{' * '.join(f'{factor:.6g}' for factor in factors)} / {over:.6g}",
+            expected=f"a ratio below 2**{MAX_SHIFT}",
+        )
+    return quant.quantize_multiplier(real)
+
+
+def clamp(context: Context, activation: str = "NONE") -> dict[str, int]:
+    """`clamp_min`, `clamp_max` of a result before the zero point is added, and `offset` to add to it."""
+    scale, zero_point = context.output.scale, context.output.zero_point
+    low, high = quant.activation_range(activation, scale, zero_point)
+    return {"offset": zero_point, "clamp_min": low - zero_point, "clamp_max": high - zero_point}
+
+
+def store(context: Context, scaled: Array, activation: str = "NONE") -> Array:
+    """`scaled` with the output's zero point, limited by the fused activation: int8."""
+    limits = clamp(context, activation)
+    limited = np.clip(scaled, limits["clamp_min"], limits["clamp_max"]) + limits["offset"]
+    return np.asarray(limited, np.int8)
+
+
+def integer_limits(context: Context) -> tuple[int | None, int | None]:
+    """Least and greatest int32 or int64 output under the fused activation; None where it has no such limit."""
+    limits: dict[str, tuple[int | None, int | None]] = {"RELU": (0, None), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
+    return limits.get(context.attributes.activation, (None, None))
+
+
+def store_integers(context: Context, result: Array) -> Array:
+    """A sum, difference or product wrapped to the output's integer type, limited by the fused activation."""
+    low, high = integer_limits(context)
+    wrapped = np.asarray(result).astype(context.output.dtype)
+    return wrapped if low is None else np.asarray(np.clip(wrapped, low, high))
+
+
+def integer_values(context: Context, operator: str) -> dict[str, Any]:
+    """What kernels/elementwise_integer.c.j2 prints for the C operator `operator`."""
+    low, high = integer_limits(context)
+    return {**values(context), "operator": operator, "low": low, "high": high}

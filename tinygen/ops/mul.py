@@ -1,0 +1,67 @@
+"""MUL: int8 product of two tensors, broadcast against each other; also int32, and int64 for shape arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant
+from tinygen.ir import Array
+from tinygen.ops import checks, elementwise
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec
+
+
+def _scaling(context: Context) -> tuple[int, int]:
+    return elementwise.scaling(context, context.input(0).scale, context.input(1).scale, over=context.output.scale)
+
+
+def check(context: Context) -> None:
+    """Types and shapes, and scales with a ratio in range."""
+    elementwise.check(context)
+    checks.fused_activation(context)
+    if context.output.dtype == "int8":
+        _scaling(context)
+
+
+def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
+    """The product of TensorFlow Lite's reference kernel."""
+    first, second = (np.asarray(value, np.int64) for value in inputs)
+    if context.output.dtype != "int8":
+        return [elementwise.store_integers(context, first * second)]
+    product = (first - context.input(0).zero_point) * (second - context.input(1).zero_point)
+    scaled = quant.requantize(product, *_scaling(context))
+    return [elementwise.store(context, scaled, context.attributes.activation)]
+
+
+def params(context: Context) -> Kernel:
+    """Numbers for the template."""
+    if context.output.dtype != "int8":
+        return Kernel({**elementwise.integer_values(context, "*"), "title": "Product"}, (0, 1))
+    table = elementwise.table_kernel(context, reference)
+    if table is not None:
+        return table
+    multiplier, shift = _scaling(context)
+    values = elementwise.values(context)
+    values["first"]["offset"] = -context.input(0).zero_point
+    values["second"]["offset"] = -context.input(1).zero_point
+    values |= {"multiplier": multiplier, "shift": shift}
+    return Kernel({**values, **elementwise.clamp(context, context.attributes.activation)}, (0, 1))
+
+
+def cost(context: Context) -> Cost:
+    """One multiplication for each output."""
+    return Cost(context.output.size, context.output.size)
+
+
+SPEC = OpSpec(
+    name="mul",
+    tflite="MUL",
+    read=elementwise.read,
+    check=check,
+    reference=reference,
+    params=params,
+    cost=cost,
+    variants=elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2"),
+)
