@@ -60,7 +60,19 @@ def filter_scales(build: ModelBuilder, channels: int) -> Any:
     return [build.random_scale(1e-4, 1e-2) for _ in range(channels)]
 
 
+def weights_for(build: ModelBuilder, shape: tuple[int, ...], scale: Any, axis: int = 0) -> Value:
+    """Random weights of that scale, -128 and 127 often."""
+    weights = build.rng.integers(-128, 128, shape)
+    extreme = build.rng.random(shape) < build.pick([0.0, 0.0, 0.3, 1.0])
+    weights = np.where(extreme, build.rng.choice([-128, 127], shape), weights)
+    return build.constant(weights, "int8", scale, [0] * np.size(scale), axis)
+
+
 def bias_for(build: ModelBuilder, x: Value, scale: Any, channels: int) -> Value:
     """A bias of the right scale."""
     scales = np.float32(x.scale) * np.asarray(scale, np.float32)
     return build.constant(build.rng.integers(-20000, 20000, channels), "int32", scales, np.zeros(np.size(scales)))
+
+
+MOST_ELEMENTS = 4000
+"""Outputs stay below it, so that random graphs stay small."""

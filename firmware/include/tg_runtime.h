@@ -81,4 +81,55 @@ static inline int32_t tg_requantize_single(int32_t value, int32_t multiplier, in
     return (int32_t)(((int64_t)value * multiplier + (INT64_C(1) << (total - 1))) >> total);
 }
 
+/* Scaling as the reference does it in float64, value * scale rounded once, halves away from zero. The generator chooses the
+ * first of tg_requantize_single and these two whose result is proved equal for every sum that a layer can have.
+ */
+
+/* value * (multiplier + fraction / 2^31) * 2^(shift - 31), rounded to nearest, halves up; fraction below 2^31. */
+static inline int32_t tg_requantize_fine(int32_t value, int32_t multiplier, int32_t fraction, int32_t shift)
+{
+    const int32_t total = 31 - shift;
+    const int64_t product = (int64_t)value * multiplier + (((int64_t)value * fraction) >> 31);
+    return (int32_t)((product + (INT64_C(1) << (total - 1))) >> total);
+}
+
+/* round(value * scale) for the float64 scale (multiplier * 2^31 + fraction) * 2^(shift - 53); shift -31 to 21.
+ * The product rounds to 53 bits before it rounds to an integer, so half a unit of its last place counts as the next one.
+ */
+static inline int32_t tg_requantize_f64(int32_t value, int32_t multiplier, int32_t fraction, int32_t shift)
+{
+    const int32_t total = 22 - shift;
+    const uint32_t size = value < 0 ? 0 - (uint32_t)value : (uint32_t)value;
+    const uint64_t low = (uint64_t)size * (uint32_t)fraction;
+    const uint64_t high = (uint64_t)size * (uint32_t)multiplier + (low >> 31);
+    uint32_t half_place = (uint32_t)(high >> 22);
+    while (half_place & (half_place - 1)) {
+        half_place &= half_place - 1;
+    }
+    const uint64_t product = high + ((((uint32_t)low & INT32_MAX) + half_place) >> 31);
+    const int32_t rounded = (int32_t)((product + (UINT64_C(1) << (total - 1))) >> total);
+    return value < 0 ? -rounded : rounded;
+}
+
+/* A kernel whose output elements are wider than its input's: GCC 12 makes a copy of it for the constant addresses of
+ * its one call, expresses one address by a multiple of the other, loses track of the store and drops the call.
+ */
+#if defined(__GNUC__) && !defined(__clang__)
+#define TG_NOCLONE __attribute__((noclone))
+#else
+#define TG_NOCLONE
+#endif
+
+/* 1 / (1 + value) for value in [0, 1), both Q0.31: three steps of Newton's method, equal to gemmlowp's. */
+static inline int32_t tg_reciprocal_of_one_plus(int32_t value)
+{
+    const int32_t half = (int32_t)(((int64_t)value + INT64_C(0x80000000)) >> 1);
+    int32_t found = 1515870810 + tg_doubling_high_multiply(half, -1010580540); /* 48/17 - 32/17 * half in Q2.29 */
+    for (int32_t step = 0; step < 3; ++step) {
+        const int32_t error = 536870912 - tg_doubling_high_multiply(half, found);
+        found += tg_shift_left(tg_doubling_high_multiply(found, error), 2);
+    }
+    return found < 1073741824 ? found * 2 : INT32_MAX;
+}
+
 #endif

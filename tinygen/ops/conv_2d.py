@@ -11,8 +11,10 @@ import numpy as np
 from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import checks, weighted
-from tinygen.ops.spec import Context, Cost, Kernel, Options, OpSpec, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
 from tinygen.ops.window import Geometry, Window, geometry, patches, read_window
+
+OPERANDS = weighted.Operands(channel_axis=0)
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ def check(context: Context) -> None:
     checks.int8_tensors(context, x, context.output)
     checks.rank(context, x, 4)
     checks.rank(context, filters, 4)
+    weighted.check(context, OPERANDS)
     depth, group_depth, out_depth = x.shape[3], filters.shape[3], filters.shape[0]
     if depth % group_depth or out_depth % (depth // group_depth):
         raise context.error(
             "channels do not divide into groups",
             found=f"{depth} input channels, {group_depth} a filter, {out_depth} filters",
         )
-    weighted.check(context, channel_axis=0)
     checks.shape(context, context.output, (x.shape[0], *_geometry(context).output, out_depth))
 
 
@@ -61,19 +63,17 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     columns = patches(x.astype(np.float64) - zero_point, window, 0)
     columns = columns.reshape(*columns.shape[:5], groups, group_depth)
     rows = filters.astype(np.float64).reshape(groups, out_depth // groups, *filters.shape[1:])
-    sums = [
-        np.tensordot(columns[..., group, :], rows[group], axes=((3, 4, 5), (1, 2, 3))) for group in range(groups)
-    ]
-    return [weighted.finish(context, np.concatenate(sums, axis=-1).astype(np.int64), inputs)]
+    sums = [np.tensordot(columns[..., group, :], rows[group], axes=((3, 4, 5), (1, 2, 3))) for group in range(groups)]
+    return [weighted.finish(context, OPERANDS, np.concatenate(sums, axis=-1).astype(np.int64), inputs)]
 
 
 def params(context: Context) -> Kernel:
     """Numbers and arrays for the template; weights stay in the file's order [O, KH, KW, I / groups]."""
     x, filters = context.input(0), context.input(1)
-    window = _geometry(context)
+    window, scaling = _geometry(context), weighted.fixed_point(context, OPERANDS)
     values = {
         **window.values(),
-        **weighted.values(context),
+        **weighted.values(context, OPERANDS, scaling),
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "in_channels": x.shape[3],
@@ -82,7 +82,7 @@ def params(context: Context) -> Kernel:
         "out_channels": filters.shape[0],
         "padded": window.padded,
     }
-    return Kernel(values, (0,), weighted.constants(context))
+    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling))
 
 
 def cost(context: Context) -> Cost:

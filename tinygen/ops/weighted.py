@@ -1,100 +1,160 @@
-"""What operators with weights and a bias share: scaling down their sums, and the arrays that this takes."""
+"""What operators with weights and a bias share: checks, the scaling of sums, and the arrays that this takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import Array
-from tinygen.ops import checks
+from tinygen.ir import Array, Quantization, Tensor
+from tinygen.ops import checks, real_scale
 from tinygen.ops.spec import Constant, Context
-from tinygen.quant import Rounding
 
 BIAS_SCALE_TOLERANCE = 0.02
 """Relative; the interpreter ignores the bias scale, so a wrong one means a damaged or hand-made file."""
 
+MOST_SCALED = 2**30
+"""A scaled sum stays below it, so that no step of the arithmetic leaves 32 bits; an int8 output needs 2**9."""
 
-def check(context: Context, channel_axis: int, bias_index: int = 2, weights_index: int = 1) -> None:
+
+@dataclass(frozen=True)
+class Operands:
+    """Which input is what, and the axis of the weights that counts output channels."""
+
+    channel_axis: int
+    x: int = 0
+    weights: int = 1
+    bias: int = 2
+    offset_weights: bool = False
+    """Whether weights of one scale may have a zero point other than 0."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The C function that scales a sum, with one number or one a channel of each argument."""
+
+    function: str
+    multiplier: Array
+    shift: Array
+    fraction: Array | None = None
+
+
+def check(context: Context, operands: Operands) -> None:
     """Weights and bias are constant, of the right types and scales, and no sum can leave 32 bits."""
-    weights = context.input(weights_index)
+    checks.fused_activation(context)
+    weights = context.input(operands.weights)
     checks.dtype(context, weights, "int8")
-    context.constant(weights_index)
-    channels = weights.shape[channel_axis]
-    if weights.quant is None:
+    context.constant(operands.weights)
+    for tensor in (context.input(operands.x), weights):
+        if tensor.size == 0:
+            raise context.error(f"tensor '{tensor.name}' has no elements", found=str(list(tensor.shape)))
+    _check_weights(context, operands, weights)
+    if context.has_input(operands.bias):
+        _check_bias(context, operands)
+    _check_range(context, operands)
+
+
+def _check_weights(context: Context, operands: Operands, weights: Tensor) -> None:
+    quantization = weights.quant
+    if quantization is None:
         raise context.error(
             f"weights '{weights.name}' have no scale", remedy="convert the model with full integer quantisation"
         )
-    if weights.quant.axis not in (None, channel_axis):
-        raise context.error("weights are scaled along the wrong axis", found=str(weights.quant.axis), expected=str(channel_axis))
-    if any(weights.quant.zero_point):
-        raise context.error("weights need zero point 0", found=str(max(weights.quant.zero_point, key=abs)))
-    if context.has_input(bias_index):
-        _check_bias(context, channels, bias_index, weights_index)
-    _check_range(context, channel_axis, bias_index, weights_index)
+    if quantization.axis not in (None, operands.channel_axis):
+        raise context.error(
+            "weights are scaled along the wrong axis", found=str(quantization.axis), expected=str(operands.channel_axis)
+        )
+    if max(quantization.scale) > checks.SCALE_RANGE[1]:
+        raise context.error("a scale of the weights is out of range", found=f"{max(quantization.scale):.6g}")
+    furthest = max(quantization.zero_point, key=abs)
+    if operands.offset_weights and quantization.axis is None:
+        checks.per_tensor(context, weights)
+    elif furthest:
+        raise context.error("weights need zero point 0", found=str(furthest))
 
 
-def _check_bias(context: Context, channels: int, bias_index: int, weights_index: int) -> None:
-    bias, weights = context.input(bias_index), context.input(weights_index)
+def _check_bias(context: Context, operands: Operands) -> None:
+    bias, channels = context.input(operands.bias), _channels(context, operands)
     checks.dtype(context, bias, "int32")
-    context.constant(bias_index)
+    context.constant(operands.bias)
     if bias.size != channels:
         raise context.error("bias has the wrong size", found=str(bias.size), expected=str(channels))
-    if bias.quant is None or weights.quant is None:
+    if bias.quant is None:
         return
-    expected = np.float64(context.input(0).scale) * np.asarray(weights.quant.scale, np.float64)
-    found = np.asarray(bias.quant.scale, np.float64)
+    if any(bias.quant.zero_point):
+        raise context.error("bias needs zero point 0", found=str(max(bias.quant.zero_point, key=abs)))
+    if len(bias.quant.scale) not in (1, channels):
+        raise context.error(
+            "bias has the wrong number of scales", found=str(len(bias.quant.scale)), expected=f"1 or {channels}"
+        )
+    products = context.input(operands.x).scale * np.asarray(_quantization(context, operands).scale, np.float64)
+    expected, found = np.broadcast_arrays(products, np.asarray(bias.quant.scale, np.float64))
     off = np.abs(found - expected) > BIAS_SCALE_TOLERANCE * expected + np.finfo(np.float32).tiny
     if np.any(off):
-        worst = int(np.argmax(np.broadcast_to(off, np.broadcast_shapes(off.shape))))
+        worst = int(np.argmax(off))
         raise context.error(
             f"bias '{bias.name}' has the wrong scale (channel {worst})",
-            found=f"{np.broadcast_to(found, off.shape)[worst]:.6g}",
-            expected=f"input scale * weight scale = {np.broadcast_to(expected, off.shape)[worst]:.6g}",
+            found=f"{found[worst]:.6g}",
+            expected=f"input scale * weight scale = {expected[worst]:.6g}",
             remedy="convert the model again",
         )
 
 
-def _check_range(context: Context, channel_axis: int, bias_index: int, weights_index: int) -> None:
-    """Sums of every prefix stay inside int32: |bias| + the largest |x - zero point| times the sum of |w|."""
-    weights = np.moveaxis(context.constant(weights_index).astype(np.int64), channel_axis, 0)
-    reach = max(abs(-128 - context.input(0).zero_point), abs(127 - context.input(0).zero_point))
-    bound = np.abs(weights.reshape(weights.shape[0], -1)).sum(axis=1) * reach
-    if context.has_input(bias_index):
-        bound = bound + np.abs(context.constant(bias_index).astype(np.int64).ravel())
-    if bound.max() > quant.INT32_MAX:
+def _check_range(context: Context, operands: Operands) -> None:
+    """Sums of every prefix stay inside int32, scaled sums inside MOST_SCALED."""
+    remedy = "convert the model again with a representative dataset that spans its inputs"
+    most = bounds(context, operands)
+    if most.max() > quant.INT32_MAX:
         raise context.error(
-            f"the sum of channel {int(bound.argmax())} can leave 32 bits",
-            found=str(int(bound.max())),
+            f"the sum of channel {int(most.argmax())} can leave 32 bits",
+            found=str(int(most.max())),
             expected=f"<= {quant.INT32_MAX}",
-            remedy="convert the model again with a representative dataset that spans its inputs",
+            remedy=remedy,
+        )
+    scaled = most * np.broadcast_to(scales(context, operands), most.shape)
+    if scaled.max() > MOST_SCALED:
+        raise context.error(
+            f"the scaled sum of channel {int(scaled.argmax())} can leave 32 bits",
+            found=f"{scaled.max():.6g}",
+            expected=f"<= {MOST_SCALED}",
+            remedy=remedy,
         )
 
 
-def multipliers(context: Context, weights_index: int = 1) -> tuple[Array, Array]:
-    """Multipliers and shifts, one for each scale of the weights: input scale * weight scale / output scale."""
-    weights = context.input(weights_index)
-    scales = np.asarray(weights.quant.scale if weights.quant else (), np.float64)
-    return quant.quantize_multipliers(context.input(0).scale * scales / context.output.scale)
+def _quantization(context: Context, operands: Operands) -> Quantization:
+    quantization = context.input(operands.weights).quant
+    assert quantization is not None  # proved by check
+    return quantization
 
 
-def finish(
-    context: Context,
-    sums: Array,
-    inputs: Sequence[Any],
-    bias_index: int = 2,
-    scaling: tuple[Array, Array] | None = None,
-    rounding: Rounding = Rounding.DOUBLE,
-) -> Array:
-    """Bias, scaling, zero point and clamp of int64 sums [..., channels]: int8."""
-    if len(inputs) > bias_index and inputs[bias_index] is not None:
-        sums = sums + inputs[bias_index].astype(np.int64).ravel()
-    multiplier, shift = scaling or multipliers(context)
-    scaled = quant.requantize(sums, multiplier, shift, rounding) + context.output.zero_point
-    low, high = activation_range(context)
-    return np.clip(scaled, low, high).astype(np.int8)
+def _channels(context: Context, operands: Operands) -> int:
+    return context.input(operands.weights).shape[operands.channel_axis]
+
+
+def weights_zero_point(context: Context, operands: Operands) -> int:
+    """The zero point of the weights; 0 when they are scaled per channel."""
+    quantization = _quantization(context, operands)
+    return quantization.zero_point[0] if quantization.axis is None else 0
+
+
+def bounds(context: Context, operands: Operands) -> Array:
+    """What no sum of a channel exceeds: |bias| + the largest |x - zero point| times the sum of |w - zero point|."""
+    weights = context.constant(operands.weights).astype(np.int64) - weights_zero_point(context, operands)
+    sizes = np.abs(np.moveaxis(weights, operands.channel_axis, 0).reshape(_channels(context, operands), -1))
+    zero_point = context.input(operands.x).zero_point
+    most: Array = sizes.sum(axis=1) * max(abs(-128 - zero_point), abs(127 - zero_point))
+    if context.has_input(operands.bias):
+        most = most + np.abs(context.constant(operands.bias).astype(np.int64).ravel())
+    return most
+
+
+def scales(context: Context, operands: Operands) -> Array:
+    """Input scale * weight scale / output scale in float64, for each scale of the weights."""
+    products = context.input(operands.x).scale * np.asarray(_quantization(context, operands).scale, np.float64)
+    return np.asarray(products / context.output.scale)
 
 
 def activation_range(context: Context) -> tuple[int, int]:
@@ -103,32 +163,75 @@ def activation_range(context: Context) -> tuple[int, int]:
     return quant.activation_range(context.attributes.activation, output.scale, output.zero_point)
 
 
-def values(context: Context, weights_index: int = 1, bias_index: int = 2) -> dict[str, Any]:
-    """Numbers for the template: offsets, clamp, and the scaling when it is one for all channels."""
-    weights = context.input(weights_index)
-    multiplier, shift = multipliers(context, weights_index)
-    per_channel = weights.quant is not None and weights.quant.axis is not None
+def fixed_point(context: Context, operands: Operands) -> Scaling:
+    """The scaling of the convolutions: a multiplier of 31 bits, two roundings."""
+    multiplier, shift = quant.quantize_multipliers(scales(context, operands))
+    return Scaling("tg_requantize", multiplier, shift)
+
+
+def nearest(context: Context, operands: Operands) -> Scaling:
+    """A scaling equal to `real_scale.scaled` for every sum that the weights and the bias allow."""
+    reals, most = scales(context, operands), bounds(context, operands)
+    if len(reals) != len(most):
+        most = most.max(keepdims=True)
+    low, high = (limit - context.output.zero_point for limit in activation_range(context))
+    found = real_scale.scaling(reals.tolist(), most.tolist(), low, high)
+    columns = np.array([(m.high, m.shift, m.low) for m in found.multipliers], np.int32).T
+    return Scaling(found.function, columns[0], columns[1], None if found.words == 1 else columns[2])
+
+
+def add_bias(sums: Array, inputs: Sequence[Any], operands: Operands) -> Array:
+    """int64 sums [..., channels] with the bias added when there is one."""
+    if len(inputs) <= operands.bias or inputs[operands.bias] is None:
+        return sums
+    return np.asarray(sums + inputs[operands.bias].astype(np.int64).ravel())
+
+
+def finish(context: Context, operands: Operands, sums: Array, inputs: Sequence[Any]) -> Array:
+    """Bias, scaling in two roundings, zero point and clamp of int64 sums [..., channels]: int8."""
+    scaling = fixed_point(context, operands)
+    return store(context, quant.requantize(add_bias(sums, inputs, operands), scaling.multiplier, scaling.shift))
+
+
+def store(context: Context, scaled: Array) -> Array:
+    """Scaled sums with the zero point added, clamped: int8."""
     low, high = activation_range(context)
+    return quant.saturate(np.clip(scaled + context.output.zero_point, low, high))
+
+
+def values(context: Context, operands: Operands, scaling: Scaling) -> dict[str, Any]:
+    """Numbers for the template: offsets, clamp, and the scaling when it is one for all channels."""
+    per_channel = _quantization(context, operands).axis is not None
+    low, high = activation_range(context)
+
+    def single(numbers: Array | None) -> int | None:
+        return None if per_channel or numbers is None else int(numbers[0])
+
     return {
-        "input_offset": -context.input(0).zero_point,
+        "input_offset": -context.input(operands.x).zero_point,
         "output_offset": context.output.zero_point,
         "clamp_min": low - context.output.zero_point,
         "clamp_max": high - context.output.zero_point,
         "per_channel": per_channel,
-        "multiplier": None if per_channel else int(multiplier[0]),
-        "shift": None if per_channel else int(shift[0]),
-        "has_bias": context.has_input(bias_index),
-        "requantize": "tg_requantize",
+        "requantize": scaling.function,
+        "multiplier": single(scaling.multiplier),
+        "has_fraction": scaling.fraction is not None,
+        "fraction": single(scaling.fraction),
+        "shift": single(scaling.shift),
+        "has_bias": context.has_input(operands.bias),
     }
 
 
-def constants(context: Context, weights: Array | None = None, weights_index: int = 1, bias_index: int = 2) -> tuple[Constant, ...]:
-    """weights, then bias when there is one, then multiplier and shift when they are per channel."""
-    found = [Constant("weights", context.constant(weights_index) if weights is None else weights)]
-    if context.has_input(bias_index):
-        found.append(Constant("bias", context.constant(bias_index).ravel()))
-    quantization = context.input(weights_index).quant
-    if quantization is not None and quantization.axis is not None:
-        multiplier, shift = multipliers(context, weights_index)
-        found += [Constant("multiplier", multiplier), Constant("shift", shift.astype(np.int8))]
+def constants(
+    context: Context, operands: Operands, scaling: Scaling, weights: Array | None = None
+) -> tuple[Constant, ...]:
+    """Weights (as given, or as in the file), bias if any, and per channel multiplier, fraction if any, and shift."""
+    found = [Constant("weights", context.constant(operands.weights) if weights is None else weights)]
+    if context.has_input(operands.bias):
+        found.append(Constant("bias", context.constant(operands.bias).ravel()))
+    if _quantization(context, operands).axis is not None:
+        found.append(Constant("multiplier", scaling.multiplier))
+        if scaling.fraction is not None:
+            found.append(Constant("fraction", scaling.fraction))
+        found.append(Constant("shift", scaling.shift.astype(np.int8)))
     return tuple(found)

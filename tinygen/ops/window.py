@@ -10,6 +10,8 @@ from tinygen.ir import Array
 from tinygen.ops.spec import Context, Options
 
 PADDINGS = ("SAME", "VALID")
+LONGEST_REACH = 2**30
+"""Rows or columns: positions in the generated code then stay inside 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def geometry(context: Context, window: Window, in_size: tuple[int, int], kernel:
         else:
             out = (length - reach) // window.stride[axis] + 1
         if out < 1:
-            raise context.error("window is larger than its input", found=f"{reach} over {length}", expected="VALID to fit")
+            raise context.error("VALID window is larger than its input", found=f"{reach} over {length}")
+        if (out - 1) * window.stride[axis] + reach > LONGEST_REACH:
+            raise context.error("window reaches too far", found=str(reach), expected=f"<= {LONGEST_REACH}")
         output.append(out)
         pad.append(before)
     return Geometry(in_size, kernel, (output[0], output[1]), window.stride, window.dilation, (pad[0], pad[1]))
@@ -93,22 +97,14 @@ def geometry(context: Context, window: Window, in_size: tuple[int, int], kernel:
 
 def patches(x: Array, geometry: Geometry, fill: int) -> Array:
     """Every window of x [N, H, W, C]: [N, OH, OW, KH, KW, C], `fill` where a window reaches outside."""
-    (kernel_h, kernel_w), (out_h, out_w) = geometry.kernel, geometry.output
-    spans = [
-        (out - 1) * stride + (size - 1) * gap + 1
-        for out, stride, size, gap in zip(
-            geometry.output, geometry.stride, geometry.kernel, geometry.dilation, strict=True
+    rows, columns = (
+        np.arange(out)[:, None] * stride + np.arange(kernel) * gap - before
+        for out, stride, kernel, gap, before in zip(
+            geometry.output, geometry.stride, geometry.kernel, geometry.dilation, geometry.pad, strict=True
         )
-    ]
-    height, width = x.shape[1:3]
-    top, left = geometry.pad
-    bottom, right = max(0, spans[0] - top - height), max(0, spans[1] - left - width)
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
-    batch, row, column, channel = padded.strides
-    (stride_h, stride_w), (gap_h, gap_w) = geometry.stride, geometry.dilation
-    return np.lib.stride_tricks.as_strided(
-        padded,
-        (x.shape[0], out_h, out_w, kernel_h, kernel_w, x.shape[3]),
-        (batch, row * stride_h, column * stride_w, row * gap_h, column * gap_w, channel),
-        writeable=False,
     )
+    height, width = x.shape[1:3]
+    windows = x[:, rows.clip(0, height - 1)][:, :, :, columns.clip(0, width - 1)].transpose(0, 1, 3, 2, 4, 5)
+    in_rows, in_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    inside = in_rows[:, None, :, None] & in_columns[None, :, None, :]
+    return np.where(inside[..., None], windows, np.asarray(fill, x.dtype))

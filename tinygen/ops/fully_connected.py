@@ -1,0 +1,106 @@
+"""FULLY_CONNECTED: int8 matrix product over the last axis, per-tensor or per-channel weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant
+from tinygen.ir import Array
+from tinygen.ops import checks, real_scale, weighted
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
+from tinygen.quant import Numerics
+
+OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
+WEIGHTS_FORMATS = ("DEFAULT", "SHUFFLED4x16INT8")
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """Attributes of FULLY_CONNECTED."""
+
+    activation: str
+    keep_num_dims: bool
+    weights_format: str
+
+
+def read(options: Options) -> FullyConnected:
+    """Attributes from the file's options."""
+    return FullyConnected(
+        options.choice("fusedActivationFunction", quant.ACTIVATIONS),
+        bool(options.get("keepNumDims", False)),
+        options.choice("weightsFormat", WEIGHTS_FORMATS),
+    )
+
+
+def check(context: Context) -> None:
+    """Shapes [..., I] * [O, I] -> [N, O], or [..., O] when the number of axes is kept."""
+    checks.arity(context, (2, 3))
+    x, weights = context.input(0), context.input(1)
+    checks.int8_tensors(context, x, context.output)
+    checks.rank(context, weights, 2)
+    if context.attributes.weights_format != "DEFAULT":
+        raise context.error(
+            "weights are stored in an order for another processor",
+            found=context.attributes.weights_format,
+            expected="DEFAULT",
+            remedy="convert the model again without that option",
+        )
+    weighted.check(context, OPERANDS)
+    units, depth = weights.shape
+    keep = context.attributes.keep_num_dims
+    if (not x.shape or x.shape[-1] != depth) if keep else x.size % depth:
+        raise context.error(
+            "input does not fit the weights",
+            found=f"input {list(x.shape)}, weights {list(weights.shape)}",
+            expected=f"a last axis of {depth}" if keep else f"a multiple of {depth} elements",
+        )
+    checks.shape(context, context.output, (*x.shape[:-1], units) if keep else (x.size // depth, units))
+
+
+def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
+    """Exact sums: TensorFlow Lite's reference scales them in float64, rounded once; TFLM in fixed point, twice."""
+    zero_point, weights_zero_point = context.input(0).zero_point, weighted.weights_zero_point(context, OPERANDS)
+    weights = inputs[1].astype(np.int64) - weights_zero_point
+    sums = (inputs[0].reshape(-1, weights.shape[1]).astype(np.int64) - zero_point) @ weights.T
+    if context.numerics is Numerics.TFLM:
+        stored = weighted.finish(context, OPERANDS, sums, inputs)
+    else:
+        sums = weighted.add_bias(sums, inputs, OPERANDS)
+        stored = weighted.store(context, real_scale.scaled(sums, weighted.scales(context, OPERANDS)))
+    return [stored.reshape(context.output.shape)]
+
+
+def params(context: Context) -> Kernel:
+    """Numbers and arrays for the template; weights stay in the file's order [O, I]."""
+    units, depth = context.input(1).shape
+    scale = weighted.fixed_point if context.numerics is Numerics.TFLM else weighted.nearest
+    scaling = scale(context, OPERANDS)
+    values = {
+        **weighted.values(context, OPERANDS, scaling),
+        "weights_offset": -weighted.weights_zero_point(context, OPERANDS),
+        "batches": context.input(0).size // depth,
+        "depth": depth,
+        "units": units,
+    }
+    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling))
+
+
+def cost(context: Context) -> Cost:
+    """One multiply-accumulate for each weight and row of the input."""
+    return Cost(context.output.size * context.input(1).shape[1], context.output.size)
+
+
+SPEC = OpSpec(
+    name="fully_connected",
+    tflite="FULLY_CONNECTED",
+    read=read,
+    check=check,
+    reference=reference,
+    params=params,
+    cost=cost,
+    variants=(Variant("c", "kernels/fully_connected.c.j2"),),
+)
