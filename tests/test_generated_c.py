@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from tinygen.driver import Compiled, Model, compile_model
 from tinygen.emit import emit
 from tinygen.frontend import tflite
 from tinygen.lower import choose, lower
-from tinygen.memory.plan import Plan, plan
+from tinygen.memory.plan import Plan, as_plan, plan
 from tinygen.quant import Numerics
 from tinygen.verify import reference
 from tinygen.verify.samples import random_samples
@@ -140,13 +139,7 @@ def guarded(data: bytes) -> tuple[Compiled, Plan]:
     for buffer, _ in tight.buffers:
         placed.append((buffer, end))
         end += -(-buffer.bytes // 8) * 8 + GUARD_BYTES
-    wide = Plan(
-        MappingProxyType({tensor: offset for buffer, offset in placed for tensor in buffer.tensors}),
-        MappingProxyType({b.scratch_of: offset for b, offset in placed if b.scratch_of is not None}),
-        tuple(placed),
-        end,
-        8,
-    )
+    wide = as_plan(placed, 8)
     program = lower(graph, choices, wide, "net")
     return replace(result, plan=wide, program=program, files=emit(program)), wide
 

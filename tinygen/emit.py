@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,8 @@ from tinygen.lower import CTYPES, Data, Port, Program
 from tinygen.resources import FIRMWARE, TEMPLATES
 
 LINE_WIDTH = 100
+MAX_INDENT = 40
+"""Columns that a wrapped argument list may be indented by to stand under its parenthesis."""
 RUNTIME_HEADER = "tg_runtime.h"
 
 
@@ -30,6 +31,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
     )
     environment.filters["c_comment"] = _comment
+    environment.filters["wrap"] = _wrap
     environment.globals.update(plus=_plus, times=_times)
     return environment
 
@@ -37,7 +39,7 @@ def _environment() -> jinja2.Environment:
 def emit(program: Program) -> dict[str, str]:
     """The C sources of `program`: path inside the output folder -> text."""
     kernels = [
-        _environment().get_template(function.template).render(name=function.name, **function.values).strip()
+        _wrap(_environment().get_template(function.template).render(name=function.name, **function.values).strip())
         for function in program.functions
     ]
     name = program.name
@@ -74,6 +76,41 @@ def _plus(expression: str, number: int) -> str:
 def _times(expression: str, number: int) -> str:
     """`expression * number` as a person would write it."""
     return expression if number == 1 else f"{expression} * {number}"
+
+
+def _wrap(text: str) -> str:
+    """`text` with every parameter or argument list that makes its line too long broken after a comma."""
+    return "\n".join(piece for line in text.split("\n") for piece in _wrapped(line))
+
+
+def _wrapped(line: str) -> Iterator[str]:
+    body = line.lstrip()
+    if len(line) <= LINE_WIDTH or "(" not in line or body.startswith(("/*", "*", "#")):
+        yield line
+        return
+    start = line.index("(") + 1
+    indent = " " * (start if start <= MAX_INDENT else len(line) - len(body) + 4)
+    current = ""
+    for argument in _arguments(line[start:]):
+        if not current:
+            current = line[:start] + argument
+        elif len(current) + len(argument) + 2 > LINE_WIDTH:
+            yield current + ","
+            current = indent + argument
+        else:
+            current += f", {argument}"
+    yield current
+
+
+def _arguments(text: str) -> Iterator[str]:
+    """The parts of an argument list between its own commas; the last one keeps what follows the list."""
+    depth, begin = 0, 0
+    for position, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            yield text[begin:position]
+            begin = position + 2
+    yield text[begin:]
 
 
 def _comment(text: str) -> str:
@@ -135,8 +172,3 @@ def _integer(value: int) -> str:
     if value == -(2**31):
         return "(-2147483647 - 1)"
     return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
-
-
-def fill(text: str, indent: str) -> str:
-    """`text` wrapped to the line width, every line but the first indented."""
-    return textwrap.fill(text, LINE_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -145,13 +145,13 @@ class _Builder:
         arguments = [self.address(node.inputs[operand], const=True) for operand in kernel.operands]
         for constant in kernel.constants:
             symbol = f"{self.name}_{layer}_{node.op}_{constant.role}"
-            arguments.append(self.array(symbol, constant.data, f"{node.location}: {constant.role}"))
+            arguments.append(self.array(symbol, constant.data, f"layer {layer}, {node.location}: {constant.role}"))
         if kernel.scratch_bytes:
             arguments.append(f"arena + {self.plan.scratch[index]}")
         arguments += [self.address(tensor) for tensor in node.outputs]
         shapes = ", ".join(_shape(context.input(i)) for i in kernel.operands if i < len(context.node.inputs))
         outputs = ", ".join(_shape(tensor) for tensor in context.outputs)
-        comment = f"{node.location}: {shapes} -> {outputs}"
+        comment = f"layer {layer}, {node.location}: {shapes} -> {outputs}"
         function = self.function(node.op, choice)
         self.calls.append(Call(layer, function, tuple(arguments), comment, node.outputs))
 

@@ -1,12 +1,19 @@
-"""Places every buffer in the arena: large ones first, each at the tightest gap between those it overlaps in time."""
+"""Places every buffer in one arena so that those needed at one moment share no byte."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tinygen.ir import Graph
 from tinygen.memory.lifetimes import Buffer, buffers
+
+ATTEMPTS = 300
+"""Orders tried by the search, fewer when one meets the lower bound."""
+
+Placed = list[tuple[Buffer, int]]
 
 
 @dataclass(frozen=True)
@@ -24,21 +31,67 @@ class Plan:
 
 
 def plan(graph: Graph, scratch_bytes: Sequence[int], alignment_bytes: int = 4) -> Plan:
-    """A plan in which no two buffers that are needed at one moment share a byte."""
-    wanted = sorted(buffers(graph, scratch_bytes), key=lambda b: (-b.bytes, b.first, b.tensors))
-    placed: list[tuple[Buffer, int]] = []
-    for buffer in wanted:
-        placed.append((buffer, _best_fit(buffer, placed, max(alignment_bytes, buffer.item_bytes))))
+    """The smallest plan that a bounded search finds; the same graph always gets the same one."""
+    wanted = buffers(graph, scratch_bytes)
+    return as_plan(_search(wanted, alignment_bytes), alignment_bytes)
+
+
+def as_plan(placed: Placed, alignment_bytes: int) -> Plan:
+    """The plan that puts each buffer at its offset."""
     return Plan(
-        {tensor: offset for buffer, offset in placed for tensor in buffer.tensors},
-        {buffer.scratch_of: offset for buffer, offset in placed if buffer.scratch_of is not None},
+        MappingProxyType({tensor: offset for buffer, offset in placed for tensor in buffer.tensors}),
+        MappingProxyType({b.scratch_of: offset for b, offset in placed if b.scratch_of is not None}),
         tuple(placed),
-        max((offset + buffer.bytes for buffer, offset in placed), default=0),
-        max([alignment_bytes, *(buffer.item_bytes for buffer in wanted)]),
+        _end(placed),
+        max([alignment_bytes, *(buffer.item_bytes for buffer, _ in placed)]),
     )
 
 
-def _best_fit(buffer: Buffer, placed: Sequence[tuple[Buffer, int]], alignment: int) -> int:
+def lower_bound(wanted: Sequence[Buffer]) -> int:
+    """Most bytes alive at one moment: no plan needs less."""
+    steps = {buffer.first for buffer in wanted}
+    return max((sum(b.bytes for b in wanted if b.first <= step <= b.last) for step in steps), default=0)
+
+
+def _search(wanted: Sequence[Buffer], alignment: int) -> Placed:
+    """First-fit in several orders: by size, by time, then the best so far with one buffer moved to the front.
+
+    Moving a buffer that ends highest to the front lets it choose its place first, as in hill climbing over orders.
+    """
+    goal = lower_bound(wanted)
+    orders = [
+        sorted(wanted, key=lambda b: (-b.bytes, b.first, b.tensors)),
+        sorted(wanted, key=lambda b: (b.first, -b.bytes, b.tensors)),
+        sorted(wanted, key=lambda b: (-(b.last - b.first), -b.bytes, b.tensors)),
+    ]
+    best = min((_place(order, alignment) for order in orders), key=_end)
+    chance = random.Random(0)  # seeded: the same input gives the same bytes
+    order = [buffer for buffer, _ in best]
+    for _ in range(ATTEMPTS):
+        if _end(best) <= goal:
+            break
+        highest = [i for i, (b, offset) in enumerate(best) if offset + b.bytes == _end(best)]
+        moved = chance.choice(highest) if chance.random() < 0.5 else chance.randrange(len(order))
+        target = chance.randrange(moved + 1)
+        changed = [*order[:target], order[moved], *order[target:moved], *order[moved + 1 :]]
+        placed = _place(changed, alignment)
+        if _end(placed) <= _end(best):
+            best, order = placed, changed
+    return best
+
+
+def _end(placed: Placed) -> int:
+    return max((offset + buffer.bytes for buffer, offset in placed), default=0)
+
+
+def _place(order: Sequence[Buffer], alignment: int) -> Placed:
+    placed: Placed = []
+    for buffer in order:
+        placed.append((buffer, _fit(buffer, placed, max(alignment, buffer.item_bytes))))
+    return placed
+
+
+def _fit(buffer: Buffer, placed: Placed, alignment: int) -> int:
     """The offset of the smallest gap that holds the buffer, or of the end of the last one."""
     taken = sorted((offset, offset + other.bytes) for other, offset in placed if other.overlaps(buffer))
     best, best_gap, free = -1, -1, 0

@@ -16,6 +16,9 @@ from tinygen.target import Target
 from tinygen.verify.compare import Verdict
 
 
+MAX_NAME = 60
+
+
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
@@ -32,9 +35,15 @@ def _shape(facts: TensorFacts) -> str:
     return f"{facts.dtype} {'x'.join(map(str, facts.shape)) or 'scalar'}"
 
 
+def short(name: str) -> str:
+    """A tensor's name as a person can read it: converters join the names of all that they fused with semicolons."""
+    first = name.split(";")[0]
+    return first if len(first) <= MAX_NAME else f"...{first[3 - MAX_NAME :]}"
+
+
 def _port(kind: str, facts: TensorFacts) -> tuple[str, str, str, str]:
     quant = "" if facts.scale is None else f"scale {facts.scale:.6g}, zero point {facts.zero_point}"
-    return kind, facts.name, _shape(facts), quant
+    return kind, short(facts.name), _shape(facts), quant
 
 
 def inspection(facts: Inspection) -> RenderableType:
@@ -60,7 +69,7 @@ def inspection(facts: Inspection) -> RenderableType:
     total = f"{len(facts.operators)} operators, {facts.macs:,} MACs, {kilobytes(facts.constant_bytes)} of constants"
     parts: list[RenderableType] = [rows, "", ports, "", total]
     if facts.arena_bytes is not None:
-        names = ", ".join(f"'{t.name}' {t.bytes:,}" for t in facts.peak)
+        names = ", ".join(f"{short(t.name)} ({t.bytes:,})" for t in facts.peak)
         parts += [f"arena {facts.arena_bytes:,} bytes; most alive at {facts.peak_at}: {names}"]
     if facts.problems:
         parts += ["", Text("cannot be compiled:", "red"), *(Text(f"  {line}") for line in facts.problems)]
