@@ -90,8 +90,9 @@ def _graph(table: Table, codes: list[Table], buffers: list[Array], source: str) 
             location = f"operator {index} {_operator_name(operator, codes)}"
             nodes.append(Node(UNSUPPORTED, _ids(operator, 1), _ids(operator, 2), None, location))
     tensors, tensor_problems = _tensors(table, buffers, {*inputs, *(i for node in nodes for i in node.outputs)})
+    raw_tensors = table.tables(0)
     for index in inputs:
-        tensor_problems += _dynamic(index, table.tables(0), tensors)
+        tensor_problems += _dynamic(index, raw_tensors, tensors)
     if tensor_problems:
         raise ModelErrors([*node_problems, *tensor_problems])
     if not outputs or not nodes:
