@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.modelbuilder import ModelBuilder
+from tests.oracles import check_model
 from tinygen.driver import Model, compile_model
 from tinygen.frontend import tflite
 from tinygen.ops.elementwise import Loop, collapse
@@ -71,3 +72,12 @@ def test_an_input_that_repeats_makes_no_table(op: str) -> None:
     x = build.input((1, 8), "int8", 0.1, 3)
     build.op(op, [x, build.constant(np.full((2, 1), 5), "int8", 0.1, 0)], [build.tensor((2, 8), "int8", 0.1, 3)])
     assert _functions(build) == [f"tg_{op.lower()}_c_s8_1"]
+
+
+def test_the_compiler_keeps_the_call() -> None:
+    """GCC 12 dropped this layer while it was free to build the arena's address into the kernel."""
+    build = ModelBuilder()
+    x = build.input((1, 6, 4, 1), "int8", 0.1)
+    constant = build.constant(np.arange(6).reshape(3, 1, 1, 2), "int8", 0.1)
+    build.op("MAXIMUM", [constant, x], [build.tensor((3, 6, 4, 2), "int8", 0.1)], "MaximumMinimum")
+    check_model(build.finish(), None)

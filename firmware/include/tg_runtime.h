@@ -14,8 +14,15 @@
 #define TG_LAYER_DONE(layer) ((void)0)
 #endif
 
-#if defined(__GNUC__)
+/* A kernel and its callers are compiled apart: GCC 12 at -O2 else builds arena addresses into a copy of the kernel, may
+ * then take the copy's stores for stores to nothing, and drops the call.
+ */
+#if defined(__clang__)
 #define TG_NOINLINE __attribute__((noinline))
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define TG_NOINLINE __attribute__((noipa))
+#elif defined(__GNUC__)
+#define TG_NOINLINE __attribute__((noinline, noclone))
 #else
 #define TG_NOINLINE
 #endif
@@ -110,15 +117,6 @@ static inline int32_t tg_requantize_f64(int32_t value, int32_t multiplier, int32
     const int32_t rounded = (int32_t)((product + (UINT64_C(1) << (total - 1))) >> total);
     return value < 0 ? -rounded : rounded;
 }
-
-/* A kernel whose output elements are wider than its input's: GCC 12 makes a copy of it for the constant addresses of
- * its one call, expresses one address by a multiple of the other, loses track of the store and drops the call.
- */
-#if defined(__GNUC__) && !defined(__clang__)
-#define TG_NOCLONE __attribute__((noclone))
-#else
-#define TG_NOCLONE
-#endif
 
 /* 1 / (1 + value) for value in [0, 1), both Q0.31: three steps of Newton's method, equal to gemmlowp's. */
 static inline int32_t tg_reciprocal_of_one_plus(int32_t value)
