@@ -1,4 +1,4 @@
-"""Random windows, weight scales and biases for the tests of operators with weights."""
+"""Random windows, weights and biases, and what else the tests of operators with weights share."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.modelbuilder import ModelBuilder, Value
+from tinygen import passes
+from tinygen.driver import Model, compile_model
+from tinygen.errors import ModelError
+from tinygen.frontend import tflite
+from tinygen.quant import Numerics
 
 
 @dataclass(frozen=True)
@@ -76,3 +82,16 @@ def bias_for(build: ModelBuilder, x: Value, scale: Any, channels: int) -> Value:
 
 MOST_ELEMENTS = 4000
 """Outputs stay below it, so that random graphs stay small."""
+
+
+def refused(build: ModelBuilder, text: str) -> None:
+    """The model is refused in one line that contains `text`."""
+    with pytest.raises(ModelError) as caught:
+        passes.run(tflite.read(build.finish(), "test model"))
+    assert text in str(caught.value)
+    assert len(caught.value.lines) == 1
+
+
+def generated(data: bytes, numerics: Numerics = Numerics.TFLITE) -> str:
+    """The C source of the model."""
+    return compile_model(Model("m", data, tflite.read(data, "test model")), numerics=numerics).files["src/m.c"]
