@@ -67,7 +67,7 @@ def wrap_int32(value: Array) -> Array:
 
 
 def doubling_high_multiply(a: Array, b: Array | int) -> Array:
-    """round(a * b / 2**31), halves away from zero, saturated: int64 arrays holding int32 values."""
+    """round(a * b / 2**31), halves up, saturated: int64 arrays holding int32 values."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     nudge = np.where(product >= 0, 2**30, 1 - 2**30)
     total = product + nudge

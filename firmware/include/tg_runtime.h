@@ -54,7 +54,7 @@ static inline int32_t tg_clamp(int32_t value, int32_t low, int32_t high) { retur
 /* value * 2^shift, wrapped to 32 bits. */
 static inline int32_t tg_shift_left(int32_t value, int32_t shift) { return (int32_t)((uint32_t)value << shift); }
 
-/* round(a * b / 2^31), halves away from zero; saturates the one product that does not fit. */
+/* round(a * b / 2^31), halves up; saturates the one product that does not fit. */
 static inline int32_t tg_doubling_high_multiply(int32_t a, int32_t b)
 {
     const int64_t product = (int64_t)a * b;

@@ -64,10 +64,10 @@ def scaling(scales: Sequence[float], bounds: Sequence[int], low: int, high: int)
         exact = tuple(multiplier for multiplier in found if multiplier is not None)
         if len(exact) == len(found):
             return Scaling(function, words, exact)
-    return Scaling("tg_requantize_f64", 2, tuple(_significand(scale) for scale in scales))
+    return Scaling("tg_requantize_f64", 2, tuple(significand(scale) for scale in scales))
 
 
-def _significand(scale: float) -> Multiplier:
+def significand(scale: float) -> Multiplier:
     """(high * 2**31 + low) * 2**(shift - 53) == scale."""
     fraction, shift = math.frexp(scale)
     significand = int(math.ldexp(fraction, SIGNIFICAND_BITS))
