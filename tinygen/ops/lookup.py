@@ -46,6 +46,21 @@ def table(context: Context, reference: Reference) -> Array:
     return reference(context, [codes(context.input(0).dtype)])[0]
 
 
+def of_reals(context: Context, function: Callable[[Any], Any], x: Array) -> Array:
+    """`function` of int8 values, as the reference's table holds it: dequantised, computed and rounded in float32.
+
+    Results beyond the output's range end at its limits.
+    """
+    source, target = context.input(0), context.output
+    with np.errstate(over="ignore", under="ignore"):
+        reals = np.float32(source.scale) * (codes().astype(np.int32) - source.zero_point).astype(np.float32)
+        scaled = np.asarray(function(reals), np.float32) * (np.float32(1) / np.float32(target.scale))
+        whole = np.copysign(np.floor(np.abs(scaled.astype(np.float64)) + 0.5), scaled).astype(np.float32)
+        stored = np.clip(whole + np.float32(target.zero_point), -128, 127).astype(np.int8)
+    found: Array = stored[x.view(np.uint8)]
+    return found
+
+
 def params(context: Context, reference: Reference) -> Kernel:
     """The kernel of `reference` as a table; input and output are int8 or uint8."""
     source, target = context.input(0).dtype, context.output.dtype

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from tests.elementwise import VALUES, check_all_values, one_input, refused
+from tests.modelbuilder import ModelBuilder, Value
+from tests.oracles import check_operator
+from tinygen.frontend import tflite
+from tinygen.quant import Numerics
+from tinygen.verify import reference
+from tinygen.verify.golden import Golden
+
+SCALE, ZERO_POINT = 1 / 256, -128
+
+
+def emit(build: ModelBuilder, x: Value) -> bool:
+    """Any input quantisation."""
+    build.op("LOGISTIC", [x], [build.tensor(x.shape, "int8", SCALE, ZERO_POINT)])
+    return True
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random(golden: Golden, seed: int) -> None:
+    check_operator(emit, seed, golden, ranks=range(6), most=5)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 0.01, 0.0625, 0.5, 15.0])
+@pytest.mark.parametrize("zero_point", [-128, -5, 127])
+def test_all_values(golden: Golden, scale: float, zero_point: int) -> None:
+    check_all_values(golden, "LOGISTIC", None, (scale, SCALE), (zero_point, ZERO_POINT))
+
+
+def test_tflm_takes_zero_for_the_least_value_when_one_step_saturates(golden: Golden) -> None:
+    found = check_all_values(golden, "LOGISTIC", None, (15.0, SCALE), (3, ZERO_POINT))
+    zero = VALUES == 3
+    assert found[Numerics.TFLITE][zero] == 0
+    assert found[Numerics.TFLM][zero] == -128
+    np.testing.assert_array_equal(found[Numerics.TFLITE][~zero], found[Numerics.TFLM][~zero])
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "checksum"), [(0.02, 0, 3114501178), (0.1, 3, 1959743278), (0.5, -128, 3007257661)]
+)
+def test_tflm_table(scale: float, zero_point: int, checksum: int) -> None:
+    """The checksums are those of the tflite-micro package's own outputs."""
+    scales, zero_points = (scale, SCALE), (zero_point, ZERO_POINT)
+    graph = tflite.read(one_input("LOGISTIC", scales=scales, zero_points=zero_points), "test model")
+    found = reference.run(graph, [VALUES], Numerics.TFLM)[graph.outputs[0]]
+    assert zlib.crc32(found.tobytes()) == checksum
+
+
+def test_refused() -> None:
+    wrong = "output has the wrong scale or zero point"
+    refused(one_input("LOGISTIC", scales=(0.1, SCALE), zero_points=(0, 3)), "operator 0 LOGISTIC", wrong, "1/256, -128")
+    refused(one_input("LOGISTIC", scales=(0.1, 0.1), zero_points=(0, ZERO_POINT)), wrong, "found 0.1")
+    refused(one_input("LOGISTIC", shapes=[(2, 3), (6,)], scales=(0.1, SCALE)), "wrong shape", "[6]", "[2, 3]")
