@@ -17,18 +17,23 @@ def fold_pad(graph: Graph) -> Graph:
     producers, consumers = graph.producers(), graph.consumers()
     nodes = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
-        pad = graph.nodes[producers[node.inputs[0]]] if node.op in WINDOWED and node.inputs[0] in producers else None
-        if pad is None or len(consumers[node.inputs[0]]) > 1 or node.inputs[0] in graph.outputs:
-            continue
-        extra = _rows_and_columns(graph, pad)
-        if extra is not None:
-            window = replace(node.attributes.window, extra=extra)
-            nodes[index] = replace(
-                node,
-                inputs=(pad.inputs[0], *node.inputs[1:]),
-                attributes=replace(node.attributes, window=window),
-            )
+        while node.op in WINDOWED and node.inputs[0] in producers:
+            if len(consumers[node.inputs[0]]) > 1 or node.inputs[0] in graph.outputs:
+                break
+            pad = graph.nodes[producers[node.inputs[0]]]
+            extra = _rows_and_columns(graph, pad)
+            if extra is None:
+                break
+            node = nodes[index] = _absorb(node, pad.inputs[0], extra)
     return graph.with_nodes(nodes)
+
+
+def _absorb(node: Node, source: int, extra: tuple[int, int, int, int]) -> Node:
+    """The convolution over `source`, with `extra` rows and columns around what it pads already."""
+    window = node.attributes.window
+    total = tuple(known + more for known, more in zip(window.extra, extra, strict=True))
+    attributes = replace(node.attributes, window=replace(window, extra=total))
+    return replace(node, inputs=(source, *node.inputs[1:]), attributes=attributes)
 
 
 def _rows_and_columns(graph: Graph, pad: Node) -> tuple[int, int, int, int] | None:
