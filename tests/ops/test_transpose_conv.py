@@ -102,3 +102,11 @@ def test_output_shape_must_be_known() -> None:
 def test_weights_that_do_not_fit() -> None:
     refused(transposed(weights_options={"zero_point": 1}), "weights need zero point 0, found 1")
     refused(transposed(fusedActivationFunction=4), "fused activation is not supported, found TANH")
+
+
+def test_missing_inputs() -> None:
+    build = transposed()
+    build.operators[0].inputs = [-1, *build.operators[0].inputs[1:]]
+    refused(build, "input 0 is missing")
+    build.operators[0].inputs = build.operators[0].inputs[:2]
+    refused(build, "wrong number of inputs, found 2, expected 3 to 4")

@@ -29,7 +29,8 @@ def check(graph: Graph) -> Graph:
 def _check_float(graph: Graph) -> None:
     """One clear line for a model that was never quantised, instead of one for each operator."""
     inner = [node for node in graph.nodes if node.op not in EDGES]
-    float_nodes = [node for node in inner if node.inputs and graph.tensors[node.inputs[0]].dtype == "float32"]
+    floats = {tensor.id for tensor in graph.tensors.values() if tensor.dtype == "float32"}
+    float_nodes = [node for node in inner if floats.intersection(node.inputs[:1])]
     if inner and len(float_nodes) == len(inner):
         raise ModelError(
             "float model",
