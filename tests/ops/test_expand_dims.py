@@ -55,3 +55,10 @@ def test_axis_at_run_time() -> None:
         build.op("EXPAND_DIMS", [x, build.input((1,), "int32")], [like(build, x, (1, 2, 3))])
 
     refuse(add, (2, 3), "input 1 ('t1') must be known at compile time")
+
+
+def test_other_scale() -> None:
+    def add(build: ModelBuilder, x: Value) -> None:
+        build.op("EXPAND_DIMS", [x, build.constant(0, "int32")], [build.tensor((1, 2, 3), "int8", 0.25, 3)])
+
+    refuse(add, (2, 3), "must have the same scale and zero point, found 0.5, 3 and 0.25, 3")

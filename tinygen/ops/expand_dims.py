@@ -11,10 +11,10 @@ from tinygen.ops.spec import Context, OpSpec, elementwise_cost, no_attributes, n
 
 
 def check(context: Context) -> None:
-    """The axis is constant; output of the input's type and of its shape with a 1 there."""
+    """The axis is constant; output of the input's type and quantisation and of its shape with a 1 there."""
     checks.arity(context, (2, 2))
     x, y = context.input(0), context.output
-    movement.same_dtype(context, x, y)
+    movement.same_values(context, x, y)
     axis = movement.axis_input(context, 1, len(x.shape) + 1)
     checks.shape(context, y, (*x.shape[:axis], 1, *x.shape[axis:]))
 
