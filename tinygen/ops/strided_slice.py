@@ -1,6 +1,7 @@
 """STRIDED_SLICE: every n-th element along each axis, forwards or backwards, known at compile time; any element type.
 
-TensorFlow Lite Micro ignores the ellipsis and new-axis masks and the offset option: both profiles follow TensorFlow Lite.
+TensorFlow Lite Micro ignores the ellipsis and new-axis masks and the offset option; both profiles follow TensorFlow
+Lite.
 """
 
 from __future__ import annotations
