@@ -102,3 +102,15 @@ def test_random_samples_include_the_extremes() -> None:
     assert len(np.unique(spread)) > 30 and x.dtype == "int8"
     again = random_samples(graph, 4, seed=3)
     np.testing.assert_array_equal(spread, again[3][0])
+
+
+def test_random_reals_surround_the_steps_of_what_reads_them() -> None:
+    build = ModelBuilder()
+    x = build.input((1, 500), "float32")
+    build.op("QUANTIZE", [x], [build.tensor((1, 500), "int8", 0.25, -100)])
+    graph = tflite.read(build.finish(), "test model")
+    low, high, beyond, spread = (sample[0] / np.float32(0.25) - 100 for sample in random_samples(graph, 4))
+    assert low.max() < -128 and high.min() > 127
+    assert beyond.min() < -1000 and beyond.max() > 1000
+    assert spread.min() < -128 and spread.max() > 127
+    assert np.any(spread % 1 == 0.5) and np.any(spread % 1 == 0) and np.any((spread % 0.5 > 0) & (spread % 0.5 < 1e-3))

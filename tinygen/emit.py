@@ -32,6 +32,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["c_comment"] = _comment
     environment.filters["wrap"] = _wrap
+    environment.filters["f32"] = _real
     environment.globals.update(plus=_plus, times=_times)
     return environment
 
@@ -138,6 +139,11 @@ def float_literal(value: float) -> str:
     """The shortest C literal, without suffix, that reads back as the same float32."""
     text = np.format_float_scientific(np.float32(value), unique=True, trim="0")
     return text
+
+
+def _real(value: float) -> str:
+    """A float32 as a C literal."""
+    return f"{float_literal(value)}f"
 
 
 def _array(data: Data) -> dict[str, Any]:

@@ -118,6 +118,20 @@ static inline int32_t tg_requantize_f64(int32_t value, int32_t multiplier, int32
     return value < 0 ? -rounded : rounded;
 }
 
+/* value rounded to the nearest integer, halves away from zero, and limited; NaN gives low. low and high within 2^24. */
+static inline int32_t tg_round_f32(float value, int32_t low, int32_t high)
+{
+    if (!(value > (float)low)) {
+        return low;
+    }
+    if (value >= (float)high) {
+        return high;
+    }
+    const int32_t whole = (int32_t)value;
+    const float rest = value - (float)whole;
+    return whole + (rest >= 0.5f ? 1 : 0) - (rest <= -0.5f ? 1 : 0);
+}
+
 /* 1 / (1 + value) for value in [0, 1), both Q0.31: three steps of Newton's method, equal to gemmlowp's. */
 static inline int32_t tg_reciprocal_of_one_plus(int32_t value)
 {

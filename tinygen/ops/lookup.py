@@ -25,7 +25,8 @@ Reference = Callable[[Context, Sequence[Any]], list[Array]]
 
 VARIANTS = (Variant("c", "kernels/lookup.c.j2"),)
 
-_CTYPES = {"int8": "int8_t", "uint8": "uint8_t"}
+CTYPES = {"int8": "int8_t", "uint8": "uint8_t"}
+"""Element types that a table can read and write -> their C types."""
 _LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
 
 
@@ -66,8 +67,8 @@ def params(context: Context, reference: Reference) -> Kernel:
     source, target = context.input(0).dtype, context.output.dtype
     values = {
         "elements": context.output.size,
-        "input_type": _CTYPES[source],
-        "output_type": _CTYPES[target],
+        "input_type": CTYPES[source],
+        "output_type": CTYPES[target],
         "load": _LOADS[target],
     }
     return Kernel(values, (0,), (Constant("table", table(context, reference)),))

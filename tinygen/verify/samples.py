@@ -15,14 +15,17 @@ Sample = list[Array]
 
 
 def random_samples(graph: Graph, count: int, seed: int = 0) -> list[Sample]:
-    """Samples for every input: the least value everywhere, the greatest, both mixed, then evenly spread values."""
+    """Samples for every input: the least value everywhere, the greatest, both mixed, then evenly spread values.
+
+    Reals lie around the steps of the quantisation that reads them: beyond its ends, on steps, between them and halfway.
+    """
     rng = np.random.default_rng(seed)
-    return [[_random(graph.tensors[i], number, rng) for i in graph.inputs] for number in range(count)]
+    return [[_random(graph, graph.tensors[i], number, rng) for i in graph.inputs] for number in range(count)]
 
 
-def _random(tensor: Tensor, number: int, rng: np.random.Generator) -> Array:
+def _random(graph: Graph, tensor: Tensor, number: int, rng: np.random.Generator) -> Array:
     if tensor.dtype == "float32":
-        return _random_real(tensor, number, rng)
+        return _random_real(_grid(graph, tensor), tensor.shape, number, rng)
     if tensor.dtype == "bool":
         return rng.integers(0, 2, tensor.shape).astype(np.bool_)
     limits = np.iinfo(DTYPES[tensor.dtype])
@@ -36,9 +39,27 @@ def _random(tensor: Tensor, number: int, rng: np.random.Generator) -> Array:
     return rng.integers(low, high, tensor.shape, tensor.dtype, endpoint=True)
 
 
-def _random_real(tensor: Tensor, number: int, rng: np.random.Generator) -> Array:
-    spread = (1e-3, 1e6, 1.0, 10.0)[min(number, 3)]
-    return (rng.standard_normal(tensor.shape) * spread).astype(np.float32)
+def _grid(graph: Graph, tensor: Tensor) -> tuple[float, int, int]:
+    """Scale, least and greatest step of the quantisation that reads a real input; if none, int8 from -1 to 1."""
+    for node in graph.nodes:
+        if node.op == "quantize" and node.inputs[0] == tensor.id:
+            target = graph.tensors[node.outputs[0]]
+            limits = np.iinfo(DTYPES[target.dtype])
+            return target.scale, int(limits.min) - target.zero_point, int(limits.max) - target.zero_point
+    return 1 / 128, -128, 127
+
+
+def _random_real(grid: tuple[float, int, int], shape: tuple[int, ...], number: int, rng: np.random.Generator) -> Array:
+    scale, low, high = grid
+    if number <= 1:
+        steps = np.full(shape, low - 0.5 if number == 0 else high + 0.5)
+    elif number == 2:
+        steps = rng.choice([low, high], shape) * rng.choice([1, 1.01, 2, 1000], shape)
+    else:
+        steps = rng.integers(low - 3, high + 3, shape, endpoint=True) + rng.choice([0, 0.5, 0.5, rng.random()], shape)
+    reals = (steps * scale).astype(np.float32)
+    neighbours = [reals, np.nextafter(reals, np.float32(-np.inf)), np.nextafter(reals, np.float32(np.inf))]
+    return np.asarray(np.choose(rng.integers(0, 3, shape), neighbours), np.float32)
 
 
 def read_samples(graph: Graph, path: Path) -> tuple[list[Sample], Array | None]:
