@@ -142,6 +142,13 @@ class ModelBuilder:
         """A new int8 model input with random quantisation."""
         return self.input(shape, "int8", self.random_scale(), self.random_zero_point())
 
+    def forget(self, value: Value) -> None:
+        """Take back an input that nothing was built on."""
+        if value is self.inputs[-1] and value.index == len(self.tensors) - 1:
+            self.tensors.pop()
+            self.inputs.remove(value)
+            self.pool.remove(value)
+
     def random_output(self, shape: Sequence[int], like: Value | None = None) -> Value:
         """A new int8 tensor for an operator to write: quantised like `like`, or at random."""
         if like is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 
@@ -12,6 +13,7 @@ from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import Emit
 
 
+@functools.cache
 def emitters() -> dict[str, Emit]:
     """Operator name -> what adds a random instance of it."""
     names = sorted(info.name for info in pkgutil.iter_modules(tests.ops.__path__))

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.modelbuilder import ModelBuilder, pack, unpack
+from tests.modelbuilder import pack, unpack
+from tests.oracles import model_of
 from tests.random_models import emitters, random_model
 from tests.small_models import two_convolutions
 from tinygen import passes, target
@@ -26,6 +26,7 @@ from tinygen.verify import reference
 from tinygen.verify.samples import random_samples
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+RANKS = (4, 4, 4, 1, 2, 3)
 GUARD_BYTES = 64
 MAIN = """\
 #include <sanitizer/asan_interface.h>
@@ -53,12 +54,7 @@ int main(int count, char **names)
 
 def operator_model(name: str, seed: int = 7, count: int = 8) -> bytes:
     """A model of `count` instances of one operator."""
-    build = ModelBuilder(np.random.default_rng(seed))
-    made = 0
-    while made < count:
-        rank = 4 if build.chance(0.7) else int(build.rng.integers(1, 5))
-        made += emitters()[name](build, build.random_input(build.random_shape(rank, 7)))
-    return build.finish()
+    return model_of(emitters()[name], seed, RANKS, count, 7)
 
 
 def compiled(data: bytes, name: str = "net", board: str | None = None) -> Compiled:
