@@ -49,11 +49,12 @@ def check_model(data: bytes, golden: Golden | None, seed: int = 0, samples: int 
     graph = tflite.read(data, "test model")
     inputs = random_samples(graph, samples, seed)
     truth = golden.run(data, inputs) if golden else None
+    computed = [tensor for node in graph.nodes for tensor in node.outputs]
     for numerics in Numerics:
         expected = [reference.run(graph, sample, numerics) for sample in inputs]
         if truth and numerics is Numerics.TFLITE:
             for one_expected, one_truth in zip(expected, truth, strict=True):
-                _compare(graph, one_expected, one_truth, "NumPy reference", "interpreter")
+                _compare(graph, computed, one_expected, one_truth, "NumPy reference", "interpreter")
         check_host(data, inputs, expected, numerics)
 
 
@@ -67,19 +68,20 @@ def check_host(
         host = HostModel(compiled, Path(folder))
         for sample, values in zip(inputs, expected, strict=True):
             layers, outputs = host.run(sample)
-            _compare(compiled.graph, layers, values, "generated C", "NumPy reference")
+            computed = [tensor for call in compiled.program.calls for tensor in call.outputs]
+            _compare(compiled.graph, computed, layers, values, "generated C", "NumPy reference")
             for tensor, output in zip(compiled.graph.outputs, outputs, strict=True):
                 np.testing.assert_array_equal(output, values[tensor], f"output {tensor} after the last layer")
 
 
-def _compare(graph: Graph, ours: dict[int, Array], theirs: dict[int, Array], who: str, whose: str) -> None:
-    compared = 0
-    for tensor, value in ours.items():
-        if tensor not in graph.tensors or graph.tensors[tensor].data is not None or tensor not in theirs:
-            continue
-        producer = next((node.location for node in graph.nodes if tensor in node.outputs), "model input")
+def _compare(
+    graph: Graph, tensors: Sequence[int], ours: dict[int, Array], theirs: dict[int, Array], who: str, whose: str
+) -> None:
+    """Each of `tensors` is on both sides, with the same type, shape and values."""
+    for tensor in tensors:
+        producer = next(node.location for node in graph.nodes if tensor in node.outputs)
         message = f"{who} against {whose}: tensor {tensor} of {producer}"
-        assert value.dtype == theirs[tensor].dtype == DTYPES[graph.tensors[tensor].dtype], message
-        np.testing.assert_array_equal(value, theirs[tensor], message)
-        compared += 1
-    assert compared or not graph.nodes, f"{who} against {whose}: nothing was compared"
+        assert tensor in ours and tensor in theirs, f"{message} is missing"
+        assert ours[tensor].dtype == theirs[tensor].dtype == DTYPES[graph.tensors[tensor].dtype], message
+        assert ours[tensor].shape == theirs[tensor].shape, message
+        np.testing.assert_array_equal(ours[tensor], theirs[tensor], message)

@@ -174,9 +174,17 @@ def test_inspect_lists_all_problems(tmp_path: Path) -> None:
 
 def test_verify(model: Path) -> None:
     text = tinygen("verify", model, "--samples", 4).stdout
-    assert "bit-exact: generated C = NumPy reference = reference interpreter (tflite numerics)" in text
+    assert "bit-exact: generated C = NumPy reference (tflite numerics)" in text
+    assert "bit-exact: NumPy reference = reference interpreter (tflite numerics)" in text
     facts = as_json("verify", model, "--samples", 4, "--numerics", "tflm", "--board", "uno")
     assert facts["same"] and facts["samples"] == 4 and facts["layers"] == 2 and facts["elements"] > 0
+
+
+def test_verify_in_the_emulator(model: Path) -> None:
+    text = tinygen("verify", model, "--samples", 4, "--board", "bluepill_f103c8", "--emulate").stdout
+    assert "bit-exact: firmware for bluepill_f103c8 in the emulator = NumPy reference" in text
+    assert complaint("verify", model, "--emulate") == "--emulate needs a board; add --board BOARD"
+    assert "uno: no emulator for this core" in complaint("verify", model, "--board", "uno", "--emulate")
 
 
 def test_verify_with_own_samples(model: Path, tmp_path: Path) -> None:

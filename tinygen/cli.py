@@ -102,6 +102,7 @@ def inspect_command(model: Path, subgraph: int, as_json: bool) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random samples.")
 @click.option("--inputs", type=click.Path(path_type=Path), help="An .npz with your own samples x (and labels y).")
 @click.option("--interpreter/--no-interpreter", default=True, help="Whether the reference interpreter takes part.")
+@click.option("--emulate", is_flag=True, help="Run the cross-compiled C in an emulator of --board too.")
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -112,19 +113,30 @@ def verify_command(
     seed: int,
     inputs: Path | None,
     interpreter: bool,
+    emulate: bool,
     numerics: str,
     subgraph: int,
     as_json: bool,
 ) -> None:
     """Compare the generated C of MODEL with the references, every layer bit for bit (exit code 1 when they differ)."""
-    compiled = driver.compile_model(driver.load(model, subgraph), _board(board), numerics=Numerics(numerics))
+    if emulate and not board:
+        raise click.UsageError("--emulate needs a board; add --board BOARD")
+    place = _board(board)
+    compiled = driver.compile_model(driver.load(model, subgraph), place, numerics=Numerics(numerics))
     graph = compiled.model.graph
     data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
         task = bar.add_task("verifying", total=len(data))
-        verdict = verify_model(compiled, data, labels, interpreter, lambda done: bar.update(task, completed=done))
+        verdict = verify_model(
+            compiled,
+            data,
+            labels,
+            interpreter,
+            place if emulate else None,
+            lambda done: bar.update(task, completed=done),
+        )
     if as_json:
         _print_json(verdict.as_json() | {"model": str(model), "numerics": numerics})
     else:

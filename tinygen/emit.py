@@ -152,6 +152,7 @@ def _array(data: Data) -> dict[str, Any]:
         "ctype": CTYPES[data.dtype],
         "count": max(1, data.data.size),
         "comment": data.comment,
+        "plain": data.plain,
         "lines": "\n".join(_rows(data.data)),
     }
 

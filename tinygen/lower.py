@@ -46,12 +46,14 @@ class Function:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A constant array in flash."""
+    """A constant array."""
 
     symbol: str
     dtype: str
     data: Array
     comment: str
+    plain: bool = False
+    """Read by the model's user like any array, so never in a memory of its own (AVR's program memory)."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,16 @@ def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str)
     for index, (node, choice) in enumerate(zip(graph.nodes, choices, strict=True)):
         if choice is not None:
             builder.add(index, node, choice)
+    inputs = tuple(builder.port(f"{name}_input_{i}", tensor) for i, tensor in enumerate(graph.inputs))
+    outputs = tuple(builder.port(f"{name}_output_{i}", tensor) for i, tensor in enumerate(graph.outputs))
     macs = sum(ops.SPECS[c.context.node.op].cost(c.context).macs for c in choices if c is not None)
     return Program(
         name,
         tuple(builder.functions.values()),
         tuple(builder.data.values()),
         tuple(builder.calls),
-        tuple(builder.port(f"{name}_input_{i}", tensor) for i, tensor in enumerate(graph.inputs)),
-        tuple(builder.port(f"{name}_output_{i}", tensor) for i, tensor in enumerate(graph.outputs)),
+        inputs,
+        outputs,
         plan,
         macs,
     )
@@ -186,8 +190,11 @@ class _Builder:
     def port(self, symbol: str, tensor_id: int) -> Port:
         """An input or output of the model."""
         tensor = self.graph.tensors[tensor_id]
-        place = self.address(tensor_id).replace("arena +", f"{self.name}_arena.bytes +")
-        return Port(symbol, tensor, place)
+        if tensor.data is None:
+            return Port(symbol, tensor, self.address(tensor_id).replace("arena +", f"{self.name}_arena.bytes +"))
+        value = Data(f"{symbol}_value", tensor.dtype, tensor.data, f"{tensor.name}, known at compile time", plain=True)
+        self.data[(value.symbol, (), b"")] = value
+        return Port(symbol, tensor, value.symbol)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -67,13 +67,9 @@ def wrap_int32(value: Array) -> Array:
 
 
 def doubling_high_multiply(a: Array, b: Array | int) -> Array:
-    """round(a * b / 2**31), halves up, saturated: int64 arrays holding int32 values."""
-    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    nudge = np.where(product >= 0, 2**30, 1 - 2**30)
-    total = product + nudge
-    high = np.where(total >= 0, total >> 31, -((-total) >> 31))
-    clipped: Array = np.minimum(high, INT32_MAX)
-    return clipped
+    """round(a * b / 2**31), halves up: int64 arrays holding int32 values, a and b not both -2**31."""
+    high: Array = (np.asarray(a, np.int64) * np.asarray(b, np.int64) + 2**30) >> 31
+    return high
 
 
 def rounding_shift_right(value: Array, exponent: Array | int) -> Array:

@@ -54,13 +54,10 @@ static inline int32_t tg_clamp(int32_t value, int32_t low, int32_t high) { retur
 /* value * 2^shift, wrapped to 32 bits. */
 static inline int32_t tg_shift_left(int32_t value, int32_t shift) { return (int32_t)((uint32_t)value << shift); }
 
-/* round(a * b / 2^31), halves up; saturates the one product that does not fit. */
+/* round(a * b / 2^31), halves up; a and b not both INT32_MIN. */
 static inline int32_t tg_doubling_high_multiply(int32_t a, int32_t b)
 {
-    const int64_t product = (int64_t)a * b;
-    const int64_t nudged = product + (product >= 0 ? INT64_C(0x40000000) : 1 - INT64_C(0x40000000));
-    const int64_t high = nudged / INT64_C(0x80000000);
-    return high > INT32_MAX ? INT32_MAX : (int32_t)high;
+    return (int32_t)(((int64_t)a * b + INT64_C(0x40000000)) >> 31);
 }
 
 /* round(value / 2^exponent), halves away from zero; exponent 0 to 31. */

@@ -54,7 +54,6 @@ def test_no_code() -> None:
     assert compiled.graph.tensors[1].data.tolist() == [2, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="lowering collects the arrays before it meets those that are model outputs")
 def test_as_model_output() -> None:
     assert "2, 3," in compiled_alone().files["src/test_data.c"]
 

@@ -15,7 +15,6 @@ from tinygen.inspection import Inspection, TensorFacts
 from tinygen.target import Target
 from tinygen.verify.compare import Verdict
 
-
 MAX_NAME = 60
 
 
@@ -99,18 +98,15 @@ def _share(used: int, there: int | None, kind: str) -> str:
 
 def verdict(found: Verdict, numerics: str) -> RenderableType:
     """Same or not, on how much."""
-    oracles = "generated C = NumPy reference" + (" = reference interpreter" if found.interpreter else "")
     if found.difference:
         return Group(Text("DIFFERENT", "bold red"), Text(str(found.difference)))
-    parts: list[RenderableType] = [
-        Text.assemble(("bit-exact", "bold green"), f": {oracles} ({numerics} numerics)"),
-        f"{found.samples} samples, {found.layers} layers, {found.elements:,} elements compared",
-    ]
-    if found.interpreter and numerics != "tflite":
-        parts[0] = Text.assemble(
-            ("bit-exact", "bold green"),
-            f": generated C = NumPy reference ({numerics} numerics); the reference = the interpreter (tflite numerics)",
-        )
+    oracles = [f"generated C = NumPy reference ({numerics} numerics)"]
+    if found.interpreter:
+        oracles.append("NumPy reference = reference interpreter (tflite numerics)")
+    if found.emulated:
+        oracles.append(f"firmware for {found.emulated} in the emulator = NumPy reference")
+    parts: list[RenderableType] = [Text.assemble(("bit-exact", "bold green"), f": {oracle}") for oracle in oracles]
+    parts.append(f"{found.samples} samples, {found.layers} layers, {found.elements:,} elements compared")
     if found.accuracy is not None:
         parts.append(f"accuracy {found.accuracy:.4f} ({found.correct} of {found.samples} labels)")
     return Group(*parts)

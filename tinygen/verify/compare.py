@@ -14,7 +14,9 @@ from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import Array, Graph
 from tinygen.quant import Numerics
+from tinygen.target import Target
 from tinygen.verify import reference
+from tinygen.verify.board import BoardModel
 from tinygen.verify.golden import Golden
 from tinygen.verify.host import HostModel
 from tinygen.verify.samples import Sample
@@ -57,6 +59,8 @@ class Verdict:
     """Elements compared, over all layers, samples and pairs of oracles."""
     interpreter: bool
     """Whether the reference interpreter took part."""
+    emulated: str | None
+    """The board whose firmware took part, in an emulator."""
     difference: Difference | None
     correct: int | None
     """Samples whose greatest output is at their label, when there are labels."""
@@ -76,21 +80,25 @@ def verify(
     samples: Sequence[Sample],
     labels: Array | None = None,
     interpreter: bool = True,
+    board: Target | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Verdict:
     """Run every sample through the C, the NumPy reference and (if asked) the interpreter, up to the first difference.
 
-    The interpreter has one profile of numerics: under another, the NumPy reference is compared with it under that
-    one as well, and the C with the NumPy reference under its own.
+    With a `board`, the C is also cross-compiled for it and run in an emulator. The interpreter has one profile of
+    numerics: under another, the NumPy reference is compared with it under that one as well, and the C with the NumPy
+    reference under its own.
     """
     run = _Run(compiled)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder, Golden() as golden:
-        host = HostModel(compiled, Path(folder))
+        programs: dict[str, HostModel | BoardModel] = {"the generated C": HostModel(compiled, Path(folder) / "host")}
+        if board is not None:
+            programs[f"the firmware for {board.name}"] = BoardModel(compiled, board, Path(folder) / "board")
         for start in range(0, len(samples), BATCH):
             batch = samples[start : start + BATCH]
             truths = golden.run(compiled.model.data, batch) if interpreter else [None] * len(batch)
             for number, (sample, truth) in enumerate(zip(batch, truths, strict=True), start):
-                run.compare(number, sample, truth, host)
+                run.compare(number, sample, truth, programs)
                 if run.difference:
                     break
                 if labels is not None:
@@ -98,8 +106,15 @@ def verify(
                 progress(number + 1)
             if run.difference:
                 break
-    correct = run.correct if labels is not None else None
-    return Verdict(run.samples, len(compiled.program.calls), run.elements, interpreter, run.difference, correct)
+    return Verdict(
+        run.samples,
+        len(compiled.program.calls),
+        run.elements,
+        interpreter,
+        board.name if board else None,
+        run.difference,
+        run.correct if labels is not None else None,
+    )
 
 
 class _Run:
@@ -112,7 +127,13 @@ class _Run:
         self.difference: Difference | None = None
         self._outputs: list[Array] = []
 
-    def compare(self, number: int, sample: Sample, truth: Mapping[int, Array] | None, host: HostModel) -> None:
+    def compare(
+        self,
+        number: int,
+        sample: Sample,
+        truth: Mapping[int, Array] | None,
+        programs: Mapping[str, HostModel | BoardModel],
+    ) -> None:
         """One sample through all oracles."""
         computed = [tensor for node in self.graph.nodes for tensor in node.outputs]
         if truth is not None:
@@ -122,10 +143,11 @@ class _Run:
             values = reference.run(self.graph, sample, Numerics.TFLITE)
             self._check(number, {t: values[t] for t in computed}, truth, "the NumPy reference", "the interpreter")
         values = reference.run(self.graph, sample, self.numerics)
-        layers, self._outputs = host.run(sample)
-        self._check(number, layers, values, "the generated C", "the NumPy reference")
-        outputs = dict(zip(self.compiled.graph.outputs, self._outputs, strict=True))
-        self._check(number, outputs, values, "the generated C after its last layer", "the NumPy reference")
+        for name, program in programs.items():
+            layers, self._outputs = program.run(sample)
+            self._check(number, layers, values, name, "the NumPy reference")
+            outputs = dict(zip(self.compiled.graph.outputs, self._outputs, strict=True))
+            self._check(number, outputs, values, f"{name} after its last layer", "the NumPy reference")
         self.samples += 1
 
     def judge(self, label: int) -> None:
