@@ -107,13 +107,14 @@ def check_reals(golden: Golden, x: Array, scale: float, zero_point: int, dtype: 
 @pytest.mark.parametrize("scale", [0.1, 0.25, 1e-30, 1e29])
 def test_beyond_all_ranges(dtype: str, scale: float) -> None:
     """Where the interpreter's conversion is undefined: limits, and the lower one for NaN."""
-    x = np.array([np.inf, 3.4e38, -np.inf, -3.4e38, np.nan, -np.nan], np.float32)
+    signalling = np.array([0x7F800001], np.uint32).view(np.float32)
+    x = np.concatenate([np.array([np.inf, 3.4e38, -np.inf, -3.4e38, np.nan, -np.nan], np.float32), signalling])
     zero_point = 5 if dtype != "int16" else 0
     data = one_input("QUANTIZE", None, [x.shape, x.shape], ["float32", dtype], (None, scale), (0, zero_point))
     graph = tflite.read(data, "test model")
     expected = reference.run(graph, [x], Numerics.TFLITE)
     low, high = RANGES[dtype]
-    assert expected[graph.outputs[0]].tolist() == [high, high, low, low, low, low]
+    assert expected[graph.outputs[0]].tolist() == [high, high, low, low, low, low, low]
     check_host(data, [[x]], [expected], Numerics.TFLITE)
 
 

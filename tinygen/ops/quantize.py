@@ -83,7 +83,7 @@ def _scaling(context: Context) -> tuple[int, int]:
 
 
 def _divided(x: Array, scale: float) -> Array:
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         found: Array = x / np.float32(scale)
     return found
 
