@@ -16,7 +16,7 @@ from tinygen.errors import ToolError
 from tinygen.frontend import tflite
 from tinygen.quant import Numerics
 from tinygen.target import Target
-from tinygen.verify.board import BoardModel
+from tinygen.verify.board import emulate
 from tinygen.verify.compare import verify
 from tinygen.verify.samples import random_samples
 
@@ -76,17 +76,17 @@ def test_access_outside_memory_is_a_fault(tmp_path: Path) -> None:
     result = compiled(two_convolutions(), board)
     wild = "    *(volatile int8_t *)0x20005000 = 1;\n    TG_LAYER_DONE(1);"
     source = result.files["src/net.c"].replace("    TG_LAYER_DONE(1);", wild)
-    model = BoardModel(replace(result, files={**result.files, "src/net.c": source}), board, tmp_path)
+    model = emulate(replace(result, files={**result.files, "src/net.c": source}), board, tmp_path)
     with pytest.raises(ToolError, match=r"bluepill_f103c8: the emulated program faulted, found Invalid memory write"):
         model.run(random_samples(result.model.graph, 1)[0])
 
 
 def test_a_hung_program_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinygen.verify.board.LIMIT_SECONDS", 1)
+    monkeypatch.setattr("tinygen.verify.board_unicorn.LIMIT_SECONDS", 1)
     board = target.load("bluepill_f103c8")
     result = compiled(two_convolutions(), board)
     source = result.files["src/net.c"].replace("    TG_LAYER_DONE(1);", "    for (;;) {\n    }")
-    model = BoardModel(replace(result, files={**result.files, "src/net.c": source}), board, tmp_path)
+    model = emulate(replace(result, files={**result.files, "src/net.c": source}), board, tmp_path)
     with pytest.raises(ToolError, match="the emulated program hung"):
         model.run(random_samples(result.model.graph, 1)[0])
 
@@ -95,11 +95,11 @@ def test_a_model_too_large_for_the_board(tmp_path: Path) -> None:
     tiny = target.load("bluepill_f103c8")
     tiny = replace(tiny, flash=(replace(tiny.flash[0], bytes=2048),))
     with pytest.raises(ToolError, match=r"the model does not build for the board, found .*overflowed by"):
-        BoardModel(compiled(two_convolutions(), tiny), tiny, tmp_path)
+        emulate(compiled(two_convolutions(), tiny), tiny, tmp_path)
 
 
 def test_no_cross_compiler(tmp_path: Path) -> None:
     board = target.load("bluepill_f103c8")
     board = replace(board, core=replace(board.core, compiler="no-such-gcc"))
     with pytest.raises(ToolError, match="cross-compiler not found, found no-such-gcc; install it, on Debian: apt-get"):
-        BoardModel(compiled(two_convolutions(), board), board, tmp_path)
+        emulate(compiled(two_convolutions(), board), board, tmp_path)

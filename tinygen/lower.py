@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tinygen import ops
@@ -156,15 +157,19 @@ class _Builder:
         shapes = ", ".join(_shape(context.input(i)) for i in kernel.operands if i < len(context.node.inputs))
         outputs = ", ".join(_shape(tensor) for tensor in context.outputs)
         comment = f"layer {layer}, {node.location}: {shapes} -> {outputs}"
-        function = self.function(node.op, choice)
+        function = self.function(choice)
         self.calls.append(Call(layer, function, tuple(arguments), comment, node.outputs))
 
-    def function(self, op: str, choice: Choice) -> str:
-        """The name of the kernel function, shared with every layer that prints the same text."""
+    def function(self, choice: Choice) -> str:
+        """The name of the kernel function: its template's and its output type's, and a number.
+
+        Layers that print the same text share one function.
+        """
         values = choice.kernel.values
         key = f"{choice.variant.template} {sorted(values.items(), key=lambda item: item[0])}"
         if key not in self.functions:
-            base = f"tg_{op}_{choice.variant.name}_{SUFFIXES[choice.context.output.dtype]}"
+            template = Path(choice.variant.template).name.removesuffix(".c.j2").replace(".", "_")
+            base = f"tg_{template}_{SUFFIXES[choice.context.output.dtype]}"
             count = self._counts[base] = self._counts.get(base, 0) + 1
             self.functions[key] = Function(f"{base}_{count}", choice.variant.template, values)
         return self.functions[key].name

@@ -81,8 +81,16 @@ def params(context: Context) -> Kernel:
         "filters_per_group": filters.shape[0] // (x.shape[3] // filters.shape[3]),
         "out_channels": filters.shape[0],
         "padded": window.padded,
+        "pixels": context.output.size // filters.shape[0],
     }
     return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling))
+
+
+def _is_pointwise(context: Context) -> bool:
+    """A 1x1 kernel that reads every pixel once and all its channels."""
+    window = _geometry(context)
+    whole = context.input(1).shape[3] == context.input(0).shape[3]
+    return whole and window.kernel == (1, 1) and window.stride == (1, 1) and not window.padded
 
 
 def cost(context: Context) -> Cost:
@@ -99,5 +107,8 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=cost,
-    variants=(Variant("c", "kernels/conv_2d.c.j2"),),
+    variants=(
+        Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
+        Variant("c", "kernels/conv_2d.c.j2"),
+    ),
 )

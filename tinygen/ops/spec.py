@@ -28,14 +28,18 @@ class Options:
         """An integer field, at least `least`."""
         value = int(self.get(name, default))
         if value < least:
-            raise ModelError(f"option {name} is out of range", where=self._location, found=str(value), expected=f">= {least}")
+            raise ModelError(
+                f"option {name} is out of range", where=self._location, found=str(value), expected=f">= {least}"
+            )
         return value
 
     def choice(self, name: str, names: Sequence[str]) -> str:
         """An enumeration field as its name; the first name is the default."""
         value = int(self.get(name, 0))
         if not 0 <= value < len(names):
-            raise ModelError(f"option {name} is unknown", where=self._location, found=str(value), expected=", ".join(names))
+            raise ModelError(
+                f"option {name} is unknown", where=self._location, found=str(value), expected=", ".join(names)
+            )
         return names[value]
 
 

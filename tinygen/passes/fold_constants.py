@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from tinygen import ops
-from tinygen.ir import ABSENT, Graph, Tensor
+from tinygen.ir import ABSENT, Array, Graph, Node
 from tinygen.ops.spec import context_of
 from tinygen.quant import Numerics
 
@@ -14,24 +16,29 @@ SHAPE_ONLY = frozenset({"shape"})
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """`graph` with the outputs of constant nodes as constants."""
-    tensors = dict(graph.tensors)
-    nodes = []
+    """`graph` with the outputs of constant nodes as constants, where all profiles of numerics agree on their values."""
+    nodes: list[Node] = []
     for node in graph.nodes:
-        read = [tensors[i] for i in node.inputs if i != ABSENT]
-        known = all(tensor.data is not None for tensor in read) or node.op in SHAPE_ONLY
-        if not read or not known:
+        values = _values(graph, node)
+        if values is None:
             nodes.append(node)
             continue
-        current = replace(graph, tensors=tensors)
-        context = context_of(current, node, Numerics.TFLITE)
-        spec = ops.SPECS[node.op]
-        spec.check(context)
-        inputs = [tensors[i].data if i != ABSENT else None for i in node.inputs]
-        for output, value in zip(context.outputs, spec.reference(context, inputs), strict=True):
-            tensors[output.id] = _known(output, value)
-    return graph.with_nodes(nodes, tensors.values())
+        known = [replace(graph.tensors[i], data=value) for i, value in zip(node.outputs, values, strict=True)]
+        graph = graph.with_nodes(graph.nodes, known)
+    return graph.with_nodes(nodes)
 
 
-def _known(tensor: Tensor, value: object) -> Tensor:
-    return replace(tensor, data=value)  # type: ignore[arg-type]
+def _values(graph: Graph, node: Node) -> list[Array] | None:
+    """The node's outputs; None when they are not known."""
+    inputs = [graph.tensors[i].data if i != ABSENT else None for i in node.inputs]
+    present = [graph.tensors[i] for i in node.inputs if i != ABSENT]
+    if not present or not (all(tensor.data is not None for tensor in present) or node.op in SHAPE_ONLY):
+        return None
+    spec = ops.SPECS[node.op]
+    contexts = [context_of(graph, node, numerics) for numerics in Numerics]
+    spec.check(contexts[0])
+    first, *others = [spec.reference(context, inputs) for context in contexts]
+    agree = all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for o in others for a, b in zip(first, o, strict=True)
+    )
+    return first if agree else None

@@ -16,7 +16,7 @@ from tinygen.ir import Array, Graph
 from tinygen.quant import Numerics
 from tinygen.target import Target
 from tinygen.verify import reference
-from tinygen.verify.board import BoardModel
+from tinygen.verify.board import Board, emulate
 from tinygen.verify.golden import Golden
 from tinygen.verify.host import HostModel
 from tinygen.verify.samples import Sample
@@ -91,9 +91,9 @@ def verify(
     """
     run = _Run(compiled)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder, Golden() as golden:
-        programs: dict[str, HostModel | BoardModel] = {"the generated C": HostModel(compiled, Path(folder) / "host")}
+        programs: dict[str, Board] = {"the generated C": HostModel(compiled, Path(folder) / "host")}
         if board is not None:
-            programs[f"the firmware for {board.name}"] = BoardModel(compiled, board, Path(folder) / "board")
+            programs[f"the firmware for {board.name}"] = emulate(compiled, board, Path(folder) / "board")
         for start in range(0, len(samples), BATCH):
             batch = samples[start : start + BATCH]
             truths = golden.run(compiled.model.data, batch) if interpreter else [None] * len(batch)
@@ -132,7 +132,7 @@ class _Run:
         number: int,
         sample: Sample,
         truth: Mapping[int, Array] | None,
-        programs: Mapping[str, HostModel | BoardModel],
+        programs: Mapping[str, Board],
     ) -> None:
         """One sample through all oracles."""
         computed = [tensor for node in self.graph.nodes for tensor in node.outputs]
