@@ -93,7 +93,7 @@ def test_a_hung_program_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_model_too_large_for_the_board(tmp_path: Path) -> None:
     tiny = target.load("bluepill_f103c8")
-    tiny = replace(tiny, flash=(replace(tiny.flash[0], bytes=2048),))
+    tiny = replace(tiny, flash=(replace(tiny.flash[0], bytes=1280),))
     with pytest.raises(ToolError, match=r"the model does not build for the board, found .*overflowed by"):
         emulate(compiled(two_convolutions(), tiny), tiny, tmp_path)
 
