@@ -161,15 +161,16 @@ class _Builder:
         self.calls.append(Call(layer, function, tuple(arguments), comment, node.outputs))
 
     def function(self, choice: Choice) -> str:
-        """The name of the kernel function: its template's and its output type's, and a number.
+        """The name of the kernel function; layers that print the same text share one.
 
-        Layers that print the same text share one function.
+        It says the operator, or what a template for many operators does, then the variant and the output's type.
         """
         values = choice.kernel.values
         key = f"{choice.variant.template} {sorted(values.items(), key=lambda item: item[0])}"
         if key not in self.functions:
-            template = Path(choice.variant.template).name.removesuffix(".c.j2").replace(".", "_")
-            base = f"tg_{template}_{SUFFIXES[choice.context.output.dtype]}"
+            first, *rest = Path(choice.variant.template).name.removesuffix(".c.j2").split(".")
+            kind = choice.context.node.op if first in ops.SPECS else first
+            base = "_".join(["tg", kind, *rest, SUFFIXES[choice.context.output.dtype]])
             count = self._counts[base] = self._counts.get(base, 0) + 1
             self.functions[key] = Function(f"{base}_{count}", choice.variant.template, values)
         return self.functions[key].name
