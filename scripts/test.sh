@@ -2,7 +2,8 @@
 # Sets up and passes the tests: lint, types, the test suite. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-EXTRAS=dev bash scripts/setup.sh gcc g++ libc6-dev binutils clang gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-avr avr-libc
+EXTRAS=dev bash scripts/setup.sh gcc g++ libc6-dev binutils clang gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-avr avr-libc \
+    gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
 export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .

@@ -24,7 +24,7 @@ LAYERS = (
     ("emit",),
     ("project",),
     ("driver",),
-    ("inspection", "verify"),
+    ("inspection", "selection", "verify"),
     ("report",),
     ("cli",),
 )

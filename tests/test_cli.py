@@ -221,13 +221,52 @@ def test_no_compiler(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert message == ("C compiler not found, found no-such-compiler; install gcc or clang, or set CC to your compiler")
 
 
-def test_ops_and_boards() -> None:
+def test_ops() -> None:
     assert "CONV_2D" in tinygen("ops").stdout
     assert {"operator", "kernels", "summary"} == set(as_json("ops")["operators"][0])
-    assert "nucleo_g0b1re" in tinygen("boards").stdout
+
+
+def test_boards() -> None:
+    text = tinygen("boards").stdout
+    assert "nucleo_g0b1re" in text and "tested" in text and "known" not in text
+    assert "genericSTM32F103C8" in tinygen("boards", "--known", "--core", "cortex-m3").stdout
+    chosen = as_json("boards", "--core", "cortex-m0plus", "--min-ram", "64K", "--min-flash", "256K")["boards"]
+    assert [board["name"] for board in chosen] == ["nanorp2040connect", "nucleo_g0b1re", "pico"]
+    assert "no such board" in tinygen("boards", "--min-ram", "1000M", code=1).stdout
+    assert as_json("boards", "uno", "--min-ram", "4K", code=1) == {"boards": []}
+
+
+def test_boards_that_a_model_fits(model: Path) -> None:
+    done = tinygen("boards", "--fits", model, "--core", "cortex-m0")
+    assert "bbcmicrobit" in done.stdout and "cortex-m0: arena 210 B, constants " in done.stdout
+    facts = as_json("boards", "attiny13", "--fits", model, code=1)
+    assert facts["boards"] == [] and facts["needs"]["avr"]["arena_bytes"] == 210
+
+
+def test_one_board() -> None:
     board = as_json("boards", "uno")["boards"][0]
-    assert board["ram_bytes"] == 2048 and board["core"]["compiler"] == "avr-gcc"
-    assert "ATmega328P" in tinygen("boards", "uno").stdout
+    assert board["ram_bytes"] == 2048 and board["core"]["compiler"] == "avr-gcc" and board["status"] == "tested"
+    text = tinygen("boards", "nucleo_f429zi").stdout
+    for part in ("USART3, TX PD8, RX PD9, at the USB plug", "board nucleo_f429zi, platform ststm32", "ccm at 0x1000"):
+        assert part in text
+    assert "unlike PlatformIO" in text and "168 MHz" in text and "RM0090; DS9405" in text
+    assert "does not have this board" in tinygen("boards", "mps2-an385").stdout
+    known = tinygen("boards", "genericSTM32F103C8").stdout
+    assert "known" in known and "flash wait states" not in known and "UART" not in known
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nucleo_f44re"], "unknown board, found 'nucleo_f44re'; did you mean nucleo_f446re or "),
+        (["genericSTM32F103CX"], "unknown board, found 'genericSTM32F103CX'; did you mean genericSTM32F103C"),
+        (["--core", "m4"], "unknown core, found 'm4', expected avr, cortex-m0"),
+        (["--min-ram", "lots"], "not a memory size, found 'lots', expected a number of bytes such as 65536, 64K or 1M"),
+        (["--fits", "missing.tflite"], "missing.tflite: cannot read the model"),
+    ],
+)
+def test_wrong_wishes_for_boards(arguments: list[str], message: str) -> None:
+    assert complaint("boards", *arguments).startswith(message)
 
 
 def test_compile_does_not_import_the_interpreter_or_tensorflow(model: Path, tmp_path: Path) -> None:

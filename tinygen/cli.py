@@ -18,6 +18,7 @@ from tinygen.errors import TinygenError
 from tinygen.inspection import inspect as inspect_model
 from tinygen.quant import Numerics
 from tinygen.report import tables
+from tinygen.selection import select
 from tinygen.verify.compare import verify as verify_model
 from tinygen.verify.samples import random_samples, read_samples
 
@@ -161,16 +162,34 @@ def ops_command(as_json: bool) -> None:
 
 @cli.command("boards")
 @click.argument("name", required=False)
+@click.option("--core", metavar="CORE", help="Only boards with this core.")
+@click.option("--min-ram", metavar="SIZE", help="Only boards with at least this much RAM, such as 64K.")
+@click.option("--min-flash", metavar="SIZE", help="Only boards with at least this much flash, such as 1M.")
+@click.option(
+    "--fits",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Only boards with room for the arena and the constants of MODEL.",
+)
+@click.option("--known", is_flag=True, help="Boards too of which nothing but PlatformIO's facts is known.")
 @JSON
-def boards_command(name: str | None, as_json: bool) -> None:
-    """List the boards, or show the board NAME."""
-    targets = [target.load(board) for board in ([name] if name else target.names())]
+def boards_command(
+    name: str | None,
+    core: str | None,
+    min_ram: str | None,
+    min_flash: str | None,
+    fits: Path | None,
+    known: bool,
+    as_json: bool,
+) -> None:
+    """List the boards, or show the board NAME (exit code 1 when there is none such)."""
+    found = select(name, core, min_ram, min_flash, driver.load(fits) if fits else None, known)
     if as_json:
-        _print_json({"boards": [board.as_json() for board in targets]})
-    elif name:
-        tables.show(tables.board(targets[0]))
+        _print_json(found.as_json())
     else:
-        tables.show(tables.boards(targets))
+        tables.show(tables.selection(found, details=name is not None))
+    if not found.boards:
+        sys.exit(1)
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from rich.text import Text
 from tinygen import ops
 from tinygen.driver import Compiled
 from tinygen.inspection import Inspection, TensorFacts
-from tinygen.target import Target
+from tinygen.selection import Selection
+from tinygen.target import PlatformIO, Target, Uart
 from tinygen.verify.compare import Verdict
 
 MAX_NAME = 60
@@ -121,9 +122,22 @@ def operators() -> RenderableType:
     return table
 
 
-def boards(targets: Sequence[Target]) -> RenderableType:
-    """The boards that can be compiled for."""
-    table = _table("board", "title", "MCU", "core", "MHz", "flash", "RAM", right=("MHz", "flash", "RAM"))
+def selection(found: Selection, details: bool) -> RenderableType:
+    """The boards that were asked for, and what the model needs; all `details` of a single one."""
+    if not found.boards:
+        shown: RenderableType = Text("no such board", "red")
+    else:
+        shown = board(found.boards[0]) if details else _boards(found.boards)
+    needs = [
+        f"{core}: arena {kilobytes(need.arena_bytes)}, constants {kilobytes(need.constant_bytes)}, then code and stack"
+        for core, need in found.needs.items()
+    ]
+    return Group(shown, *needs)
+
+
+def _boards(targets: Sequence[Target]) -> RenderableType:
+    columns = ("board", "title", "MCU", "core", "MHz", "flash", "RAM", "facts")
+    table = _table(*columns, right=("MHz", "flash", "RAM"))
     for target in targets:
         table.add_row(
             target.name,
@@ -131,26 +145,47 @@ def boards(targets: Sequence[Target]) -> RenderableType:
             target.mcu,
             target.core.name,
             f"{target.clock_hz / 1e6:g}",
-            f"{target.flash_bytes // 1024:,} kB",
-            f"{target.ram_bytes // 1024:,} kB",
+            kilobytes(target.flash_bytes),
+            kilobytes(target.ram_bytes),
+            target.status,
         )
     return table
 
 
 def board(target: Target) -> RenderableType:
-    """One board: processor, memories, source."""
+    """One board: processor, memories, serial port, source."""
     table = _table("", "")
     table.show_header = False
     table.add_row("board", f"{target.name}: {target.title}")
+    if target.aliases:
+        table.add_row("also", ", ".join(target.aliases))
+    table.add_row("facts", target.status)
     table.add_row("MCU", target.mcu)
     table.add_row("core", f"{target.core.name}: {target.core.title}, {target.clock_hz / 1e6:g} MHz")
     for kind, regions in (("flash", target.flash), ("RAM", target.ram)):
         for region in regions:
             table.add_row(kind, f"{region.name} at 0x{region.origin:08X}, {kilobytes(region.bytes)}")
-    table.add_row("flash wait states", str(target.flash_wait_states))
+    if target.flash_wait_states is not None:
+        table.add_row("flash wait states", str(target.flash_wait_states))
+    if target.uart:
+        table.add_row("UART", _uart(target.uart))
     table.add_row("compiler", " ".join([target.core.compiler, *target.core.cflags]))
+    table.add_row("PlatformIO", _platformio(target.platformio))
     table.add_row("source", target.source)
+    if target.differs:
+        table.add_row("unlike PlatformIO", target.differs)
     return table
+
+
+def _uart(uart: Uart) -> str:
+    pins = f", TX {uart.tx}, RX {uart.rx}" if uart.tx else ""
+    return f"{uart.peripheral}{pins}{', at the USB plug' if uart.usb_serial else ''}"
+
+
+def _platformio(names: PlatformIO) -> str:
+    if not names.board:
+        return "does not have this board"
+    return f"board {names.board}, platform {names.platform}, framework {' or '.join(names.frameworks)}"
 
 
 def show(content: RenderableType) -> None:
