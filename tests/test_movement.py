@@ -3,13 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygen import lower
-from tinygen.ops import movement
 from tinygen.ops.movement import Axis, collapse, strides
-
-
-def test_ctypes_are_those_of_lowering() -> None:
-    assert movement.CTYPES == lower.CTYPES
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4), (1, 7, 1, 2)])

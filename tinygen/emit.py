@@ -10,8 +10,8 @@ import jinja2
 import numpy as np
 
 from tinygen import __version__
-from tinygen.ir import Array
-from tinygen.lower import CTYPES, Data, Port, Program
+from tinygen.ir import CTYPES, Array
+from tinygen.lower import Data, Port, Program
 from tinygen.resources import FIRMWARE, TEMPLATES
 
 LINE_WIDTH = 100

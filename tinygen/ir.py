@@ -23,6 +23,12 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 )
 
 
+CTYPES: Mapping[str, str] = MappingProxyType(
+    {name: "float" if name == "float32" else name if name == "bool" else f"{name}_t" for name in DTYPES}
+)
+"""Element type -> its C type."""
+
+
 @dataclass(frozen=True)
 class Quantization:
     """real = scale * (stored - zero_point); one pair for the tensor, or one for each index of `axis`."""

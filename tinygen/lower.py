@@ -9,21 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import ops
-from tinygen.ir import Array, Graph, Node, Tensor
+from tinygen.ir import CTYPES, Array, Graph, Node, Tensor
 from tinygen.memory.plan import Plan
 from tinygen.ops.spec import Context, Kernel, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.target import Core
 
-CTYPES = {
-    "int8": "int8_t",
-    "uint8": "uint8_t",
-    "int16": "int16_t",
-    "int32": "int32_t",
-    "int64": "int64_t",
-    "float32": "float",
-    "bool": "bool",
-}
 SUFFIXES = {"int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "int64": "s64", "float32": "f32", "bool": "b"}
 
 

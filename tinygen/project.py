@@ -12,7 +12,8 @@ from typing import Any
 
 from tinygen import __version__
 from tinygen.errors import OutputError
-from tinygen.lower import CTYPES, Port, Program
+from tinygen.ir import CTYPES
+from tinygen.lower import Port, Program
 from tinygen.target import Core
 
 MANIFEST = "tinygen.json"

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import checks, weighted
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
-from tinygen.ops.window import Geometry, Window, geometry, patches, read_window
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
+from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
 OPERANDS = weighted.Operands(channel_axis=0)
-
-
-@dataclass(frozen=True)
-class Conv2D:
-    """Attributes of CONV_2D."""
-
-    window: Window
-    activation: str
-
-
-def read(options: Options) -> Conv2D:
-    """Attributes from the file's options."""
-    return Conv2D(read_window(options), options.choice("fusedActivationFunction", quant.ACTIVATIONS))
-
-
-def _geometry(context: Context) -> Geometry:
-    height, width = context.input(0).shape[1:3]
-    kernel_height, kernel_width = context.input(1).shape[1:3]
-    return geometry(context, context.attributes.window, (height, width), (kernel_height, kernel_width))
 
 
 def check(context: Context) -> None:
@@ -50,13 +29,13 @@ def check(context: Context) -> None:
             "channels do not divide into groups",
             found=f"{depth} input channels, {group_depth} a filter, {out_depth} filters",
         )
-    checks.shape(context, context.output, (x.shape[0], *_geometry(context).output, out_depth))
+    checks.shape(context, context.output, (x.shape[0], *convolution_geometry(context).output, out_depth))
 
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """The convolution of TensorFlow Lite's reference kernel; products are summed exactly (in float64, below 2**53)."""
     x, filters = inputs[0], inputs[1]
-    window = _geometry(context)
+    window = convolution_geometry(context)
     zero_point = context.input(0).zero_point
     out_depth, group_depth = filters.shape[0], filters.shape[3]
     groups = x.shape[3] // group_depth
@@ -70,7 +49,7 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
 def params(context: Context) -> Kernel:
     """Numbers and arrays for the template; weights stay in the file's order [O, KH, KW, I / groups]."""
     x, filters = context.input(0), context.input(1)
-    window, scaling = _geometry(context), weighted.fixed_point(context, OPERANDS)
+    window, scaling = convolution_geometry(context), weighted.fixed_point(context, OPERANDS)
     values = {
         **window.values(),
         **weighted.values(context, OPERANDS, scaling),
@@ -88,7 +67,7 @@ def params(context: Context) -> Kernel:
 
 def _is_pointwise(context: Context) -> bool:
     """A 1x1 kernel that reads every pixel once and all its channels."""
-    window = _geometry(context)
+    window = convolution_geometry(context)
     whole = context.input(1).shape[3] == context.input(0).shape[3]
     return whole and window.kernel == (1, 1) and window.stride == (1, 1) and not window.padded
 
@@ -102,7 +81,7 @@ def cost(context: Context) -> Cost:
 SPEC = OpSpec(
     name="conv_2d",
     tflite="CONV_2D",
-    read=read,
+    read=read_convolution,
     check=check,
     reference=reference,
     params=params,

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import checks, weighted
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
-from tinygen.ops.window import Geometry, Window, geometry, patches, read_window
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
+from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
 OPERANDS = weighted.Operands(channel_axis=3)
-
-
-@dataclass(frozen=True)
-class DepthwiseConv2D:
-    """Attributes of DEPTHWISE_CONV_2D; the channel multiplier follows from the shapes, as in the interpreter."""
-
-    window: Window
-    activation: str
-
-
-def read(options: Options) -> DepthwiseConv2D:
-    """Attributes from the file's options."""
-    return DepthwiseConv2D(read_window(options), options.choice("fusedActivationFunction", quant.ACTIVATIONS))
-
-
-def _geometry(context: Context) -> Geometry:
-    height, width = context.input(0).shape[1:3]
-    kernel_height, kernel_width = context.input(1).shape[1:3]
-    return geometry(context, context.attributes.window, (height, width), (kernel_height, kernel_width))
 
 
 def check(context: Context) -> None:
@@ -51,20 +30,20 @@ def check(context: Context) -> None:
             found=f"{x.shape[3]} channels, filters {list(filters.shape)}",
             expected=f"filters [1, height, width, a multiple of {x.shape[3]}]",
         )
-    checks.shape(context, context.output, (x.shape[0], *_geometry(context).output, out_depth))
+    checks.shape(context, context.output, (x.shape[0], *convolution_geometry(context).output, out_depth))
 
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """Output channel c * multiplier + m is filter c * multiplier + m over input channel c."""
     x, filters = inputs[0].astype(np.int64) - context.input(0).zero_point, inputs[1][0].astype(np.int64)
-    columns = np.repeat(patches(x, _geometry(context), 0), filters.shape[2] // x.shape[3], axis=-1)
+    columns = np.repeat(patches(x, convolution_geometry(context), 0), filters.shape[2] // x.shape[3], axis=-1)
     return [weighted.finish(context, OPERANDS, np.einsum("nyxijc,ijc->nyxc", columns, filters), inputs)]
 
 
 def params(context: Context) -> Kernel:
     """Numbers and arrays for the template; weights are turned to [O, KH, KW], the order in which they are read."""
     x, filters = context.input(0), context.constant(1)
-    window, scaling = _geometry(context), weighted.fixed_point(context, OPERANDS)
+    window, scaling = convolution_geometry(context), weighted.fixed_point(context, OPERANDS)
     values = {
         **window.values(),
         **weighted.values(context, OPERANDS, scaling),
@@ -88,7 +67,7 @@ def cost(context: Context) -> Cost:
 SPEC = OpSpec(
     name="depthwise_conv_2d",
     tflite="DEPTHWISE_CONV_2D",
-    read=read,
+    read=read_convolution,
     check=check,
     reference=reference,
     params=params,

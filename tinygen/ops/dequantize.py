@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir import Array
+from tinygen.ir import CTYPES, Array
 from tinygen.ops import checks, lookup
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost, no_attributes
 
-_CTYPES = {**lookup.CTYPES, "int16": "int16_t"}
+_SOURCES = (*lookup.LOADS, "int16")
 
 
 def check(context: Context) -> None:
     """Integers with one scale and zero point, and reals of the same shape."""
     checks.arity(context, (1, 1))
     source, target = context.input(0), context.output
-    checks.dtype(context, source, *_CTYPES)
+    checks.dtype(context, source, *_SOURCES)
     if target.dtype != "float32":
         raise context.error("output has the wrong element type", found=target.dtype, expected="float32")
     checks.shape(context, target, source.shape)
@@ -40,7 +40,7 @@ def params(context: Context) -> Kernel:
     source = context.input(0)
     values = {
         "elements": source.size,
-        "input_type": _CTYPES[source.dtype],
+        "input_type": CTYPES[source.dtype],
         "input_offset": -source.zero_point,
         "scale": source.scale,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir import DTYPES, Array
+from tinygen.ir import CTYPES, DTYPES, Array
 from tinygen.ops import checks
 from tinygen.ops.spec import (
     Constant,
@@ -25,9 +25,8 @@ Reference = Callable[[Context, Sequence[Any]], list[Array]]
 
 VARIANTS = (Variant("c", "kernels/lookup.c.j2"),)
 
-CTYPES = {"int8": "int8_t", "uint8": "uint8_t"}
-"""Element types that a table can read and write -> their C types."""
-_LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
+LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
+"""Element types that a table can read and write -> what loads them from a table."""
 
 
 def check(context: Context) -> None:
@@ -69,7 +68,7 @@ def params(context: Context, reference: Reference) -> Kernel:
         "elements": context.output.size,
         "input_type": CTYPES[source],
         "output_type": CTYPES[target],
-        "load": _LOADS[target],
+        "load": LOADS[target],
     }
     return Kernel(values, (0,), (Constant("table", table(context, reference)),))
 

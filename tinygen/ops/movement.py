@@ -9,20 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir import DTYPES, Array, Tensor
+from tinygen.ir import CTYPES, DTYPES, Array, Tensor
 from tinygen.ops import checks
 from tinygen.ops.spec import Constant, Context, Kernel, Options, Variant
-
-CTYPES = {
-    "int8": "int8_t",
-    "uint8": "uint8_t",
-    "int16": "int16_t",
-    "int32": "int32_t",
-    "int64": "int64_t",
-    "float32": "float",
-    "bool": "bool",
-}
-"""The C types that lowering gives to tensors; a test holds the two together."""
 
 MAX_RANK = 8
 """The reference interpreter's own limit."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import Array, Tensor
+from tinygen.ir import CTYPES, Array, Tensor
 from tinygen.ops import checks, lookup
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost, no_attributes
 
@@ -23,8 +23,6 @@ TARGETS = {
 
 REACH = {"int8": 255, "uint8": 255, "int16": 32768, "int32": 1}
 """How far a value can lie from its zero point; int32 products may wrap, as the reference's do."""
-
-_CTYPES = {**lookup.CTYPES, "int16": "int16_t", "int32": "int32_t"}
 
 
 def check(context: Context) -> None:
@@ -48,7 +46,7 @@ def check(context: Context) -> None:
 def _check_quant(context: Context, tensor: Tensor) -> None:
     """One scale and zero point; types of more than 8 bits are symmetric, as the format's quantisation rules say."""
     checks.per_tensor(context, tensor)
-    if tensor.dtype not in lookup.CTYPES and tensor.zero_point != 0:
+    if tensor.dtype not in lookup.LOADS and tensor.zero_point != 0:
         raise context.error(
             f"tensor '{tensor.name}': {tensor.dtype} needs zero point 0",
             found=str(tensor.zero_point),
@@ -101,14 +99,14 @@ def params(context: Context) -> Kernel:
     source, target = context.input(0), context.output
     values = {
         "elements": target.size,
-        "output_type": _CTYPES[target.dtype],
+        "output_type": CTYPES[target.dtype],
         "output_offset": target.zero_point,
         **dict(zip(("low", "high"), _limits(target), strict=True)),
     }
     if source.dtype == "float32":
         return Kernel({**values, **_division(target.scale), "scale": target.scale})
     multiplier, shift = _scaling(context)
-    values |= {"input_type": _CTYPES[source.dtype], "input_offset": -source.zero_point}
+    values |= {"input_type": CTYPES[source.dtype], "input_offset": -source.zero_point}
     return Kernel({**values, "multiplier": multiplier, "shift": shift})
 
 
@@ -119,7 +117,7 @@ def _division(scale: float) -> dict[str, Any]:
 
 
 def _is_table(context: Context) -> bool:
-    return {context.input(0).dtype, context.output.dtype} <= set(lookup.CTYPES)
+    return {context.input(0).dtype, context.output.dtype} <= set(lookup.LOADS)
 
 
 def _is_real(context: Context) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import Array
+from tinygen.ir import CTYPES, Array
 from tinygen.ops import checks, movement
 from tinygen.ops.movement import Axis
 from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
@@ -152,7 +152,7 @@ def _position_kernel(context: Context, title: str, better: str) -> Kernel:
     values = {
         "title": f"{title} along axis {axis}",
         "better": better,
-        "ctype": movement.CTYPES[context.output.dtype],
+        "ctype": CTYPES[context.output.dtype],
         "in_shape": x.shape,
         "out_shape": context.output.shape,
         "kept": nest(x.shape, (axis,))["kept"],

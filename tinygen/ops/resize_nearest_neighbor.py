@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir import DTYPES, Array
+from tinygen.ir import CTYPES, DTYPES, Array
 from tinygen.ops import checks, movement
 from tinygen.ops.spec import Constant, Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
@@ -89,7 +89,7 @@ def params(context: Context) -> Kernel:
     x = context.input(0)
     numbers = {
         **values(context),
-        "ctype": movement.CTYPES[x.dtype],
+        "ctype": CTYPES[x.dtype],
         "pixel_bytes": x.shape[3] * DTYPES[x.dtype].itemsize,
     }
     tables = (Constant("rows", rows), Constant("columns", columns))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.ir import Array
 from tinygen.ops.spec import Context, Options
+from tinygen.quant import ACTIVATIONS
 
 PADDINGS = ("SAME", "VALID")
 LONGEST_REACH = 2**30
@@ -32,6 +33,19 @@ def read_window(options: Options, dilated: bool = True) -> Window:
         dilation = (options.integer("dilationHFactor", 1, 1), options.integer("dilationWFactor", 1, 1))
     stride = (options.integer("strideH", 1, 1), options.integer("strideW", 1, 1))
     return Window(options.choice("padding", PADDINGS), stride, dilation)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Attributes of an operator that slides weights over its input."""
+
+    window: Window
+    activation: str
+
+
+def read_convolution(options: Options) -> Convolution:
+    """Attributes from the file's options."""
+    return Convolution(read_window(options), options.choice("fusedActivationFunction", ACTIVATIONS))
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,13 @@ def geometry(context: Context, window: Window, in_size: tuple[int, int], kernel:
         output.append(out)
         pad.append(before)
     return Geometry(in_size, kernel, (output[0], output[1]), window.stride, window.dilation, (pad[0], pad[1]))
+
+
+def convolution_geometry(context: Context) -> Geometry:
+    """The sizes of a convolution with weights [..., KH, KW, ...] over [N, H, W, C]."""
+    height, width = context.input(0).shape[1:3]
+    kernel_height, kernel_width = context.input(1).shape[1:3]
+    return geometry(context, context.attributes.window, (height, width), (kernel_height, kernel_width))
 
 
 def patches(x: Array, geometry: Geometry, fill: int) -> Array:
