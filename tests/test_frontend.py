@@ -11,8 +11,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.modelbuilder import ModelBuilder, pack, unpack
 from tests.oracles import check_model
+from tests.random_models import random_model
 from tests.small_models import convolution, two_convolutions
 from tinygen import passes
+from tinygen.driver import Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.verify.golden import Golden
@@ -62,16 +64,32 @@ def test_offsets_pointing_outside() -> None:
     assert refused > 100
 
 
-def test_random_damage() -> None:
-    """Random bytes changed: a graph or a ModelError, never another exception."""
-    rng = np.random.default_rng(1)
-    whole = two_convolutions()
-    for _ in range(1000):
+@pytest.mark.parametrize("seed", range(20))
+def test_random_damage(seed: int) -> None:
+    """One byte or word of a random model changed: it compiles or a ModelError says why not, never another exception."""
+    check_damage(seed, 60)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20, 520))
+def test_random_damage_long(seed: int) -> None:
+    check_damage(seed, 300)
+
+
+def check_damage(seed: int, count: int) -> None:
+    """`count` damaged copies of the random model `seed`."""
+    rng = np.random.default_rng(seed)
+    whole = random_model(seed)
+    for _ in range(count):
         data = bytearray(whole)
-        for _ in range(int(rng.integers(1, 6))):
-            data[int(rng.integers(8, len(data)))] = int(rng.integers(256))
+        position = int(rng.integers(8, len(data)))
+        if rng.random() < 0.5:
+            data[position] = int(rng.integers(256))
+        else:
+            value = int(rng.choice([0, 1, 2, 255, 65536, 2**31 - 1, 2**31, 2**32 - 1]))
+            data[position : position + 4] = struct.pack("<I", value)
         try:
-            passes.run(tflite.read(bytes(data), "m.tflite"))
+            compile_model(Model("m.tflite", bytes(data), tflite.read(bytes(data), "m.tflite")))
         except ModelError as problem:
             assert str(problem)
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tinygen.errors import ModelError
 from tinygen.ir import ABSENT, Array, Graph, Node, Tensor
 from tinygen.quant import Numerics
@@ -95,7 +93,10 @@ class Context:
 
     def integers(self, index: int) -> tuple[int, ...]:
         """Input `index`, a constant, as plain integers in row-major order."""
-        return tuple(int(value) for value in np.asarray(self.constant(index)).ravel())
+        values = self.constant(index)
+        if values.dtype.kind not in "iu":
+            raise self.error(f"input {index} must hold integers", found=str(values.dtype), expected="int32")
+        return tuple(int(value) for value in values.ravel())
 
     def error(self, what: str, *, found: str = "", expected: str = "", remedy: str = "") -> ModelError:
         """A ModelError that names this node."""
