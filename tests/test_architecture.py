@@ -24,6 +24,7 @@ LAYERS = (
     ("emit",),
     ("project",),
     ("driver",),
+    ("budget",),
     ("inspection", "selection", "verify"),
     ("report",),
     ("cli",),

@@ -127,6 +127,20 @@ def test_nothing_is_written_for_a_bad_model(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_does_not_fit_is_refused_with_a_table(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    convolution(build, build.input((1, 24, 24, 2), "int8", 0.02, 0))
+    (tmp_path / "wide.tflite").write_bytes(build.finish())
+    arguments = ("compile", tmp_path / "wide.tflite", "--board", "uno", "--output", tmp_path / "out")
+    text = tinygen(*arguments, code=1).stdout
+    assert "DOES NOT FIT" in text and "arena in RAM" in text and "too much" in text
+    assert "tinygen boards --fits MODEL" in text
+    facts = as_json(*arguments, code=1)
+    assert facts["fits"] is False and facts["need"]["arena_bytes"] == 24 * 24 * 6
+    assert facts["ram_bytes"] == 2048 and facts["tensors"][0]["bytes"] == 24 * 24 * 4
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_board_suggests_the_nearest(model: Path) -> None:
     message = complaint("compile", model, "--board", "nucleo_l4r5")
     assert message.startswith("unknown board, found 'nucleo_l4r5'; did you mean nucleo_l4r5zi")
@@ -184,7 +198,9 @@ def test_verify_in_the_emulator(model: Path) -> None:
     text = tinygen("verify", model, "--samples", 4, "--board", "bluepill_f103c8", "--emulate").stdout
     assert "bit-exact: firmware for bluepill_f103c8 in the emulator = NumPy reference" in text
     assert complaint("verify", model, "--emulate") == "--emulate needs a board; add --board BOARD"
-    assert "uno: no emulator for this core" in complaint("verify", model, "--board", "uno", "--emulate")
+    text = tinygen("verify", model, "--samples", 4, "--board", "uno", "--emulate").stdout
+    assert "bit-exact: firmware for uno in the emulator = NumPy reference" in text
+    assert "esp32dev: no emulator for this core" in complaint("verify", model, "--board", "esp32dev", "--emulate")
 
 
 def test_verify_with_own_samples(model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinygen import __version__, driver, ops, target
+from tinygen.budget import weigh
 from tinygen.errors import TinygenError
 from tinygen.inspection import inspect as inspect_model
 from tinygen.quant import Numerics
@@ -70,9 +71,16 @@ def compile_command(
     subgraph: int,
     as_json: bool,
 ) -> None:
-    """Turn MODEL (.tflite, int8) into C."""
+    """Turn MODEL (.tflite, int8) into C (exit code 1 when it does not fit the board: nothing is written then)."""
     board_target = _board(board)
     compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics))
+    budget = weigh(compiled, board_target) if board_target else None
+    if budget and not budget.fits:
+        if as_json:
+            _print_json(budget.as_json())
+        else:
+            tables.show(tables.does_not_fit(budget))
+        sys.exit(1)
     folder = output or Path(f"{compiled.program.name}_{form}")
     compiled.write(folder)
     if as_json:

@@ -12,7 +12,7 @@ from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph, Node, Tensor
 from tinygen.lower import choose
-from tinygen.memory.plan import Plan, plan
+from tinygen.memory.plan import Plan, most_alive, peak_step, plan
 from tinygen.ops.spec import context_of
 from tinygen.quant import Numerics
 from tinygen.target import load_core
@@ -144,12 +144,7 @@ def _planned(model: Model) -> tuple[Graph, Plan]:
 
 
 def _peak(graph: Graph, placed: Plan) -> tuple[str, tuple[TensorFacts, ...]]:
-    """The step whose live tensors sum to most bytes, and those tensors, largest first."""
-
-    def alive(step: int) -> list[tuple[int, int]]:
-        return [(b.bytes, b.tensors[0]) for b, _ in placed.buffers if b.tensors and b.first <= step <= b.last]
-
-    step = max(range(-1, len(graph.nodes) + 1), key=lambda s: sum(size for size, _ in alive(s)))
-    inside = 0 <= step < len(graph.nodes)
-    tensors = [graph.tensors[tensor] for _, tensor in sorted(alive(step), reverse=True)]
-    return graph.nodes[step].location if inside else "model inputs and outputs", tuple(map(_facts, tensors))
+    """The moment that needs most memory, and the tensors alive then, largest first."""
+    step = peak_step(placed)
+    moment = graph.nodes[step].location if 0 <= step < len(graph.nodes) else "model inputs"
+    return moment, tuple(_facts(graph.tensors[b.tensors[0]]) for b in most_alive(placed) if b.tensors)

@@ -8,23 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygen import target
+from tinygen.budget import Need, need
 from tinygen.driver import Model, compile_model
 from tinygen.errors import DataError
 from tinygen.target import Target
 
 UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a model takes on one core; code comes on top of the constants, the stack on top of the arena."""
-
-    constant_bytes: int
-    arena_bytes: int
-
-    def fits(self, board: Target) -> bool:
-        """Whether the board has the room, each in one piece."""
-        return self.constant_bytes <= board.largest_flash_bytes and self.arena_bytes <= board.largest_ram_bytes
 
 
 @dataclass(frozen=True)
@@ -75,6 +64,5 @@ def _needs(model: Model, boards: Iterable[Target]) -> dict[str, Need]:
     needs: dict[str, Need] = {}
     for board in boards:
         if board.core.name not in needs:
-            facts = compile_model(model, board).manifest
-            needs[board.core.name] = Need(facts["constant_bytes"], facts["arena_bytes"])
+            needs[board.core.name] = need(compile_model(model, board))
     return needs

@@ -53,6 +53,19 @@ def lower_bound(wanted: Sequence[Buffer]) -> int:
     return max((sum(b.bytes for b in wanted if b.first <= step <= b.last) for step in steps), default=0)
 
 
+def peak_step(plan: Plan) -> int:
+    """The step at which most bytes are alive, the earliest of equals; -1 is before the first node."""
+    steps = sorted({buffer.first for buffer, _ in plan.buffers})
+    return max(steps, key=lambda step: sum(b.bytes for b, _ in plan.buffers if b.first <= step <= b.last), default=-1)
+
+
+def most_alive(plan: Plan) -> list[Buffer]:
+    """The buffers that are alive at `peak_step`, largest first."""
+    step = peak_step(plan)
+    alive = [buffer for buffer, _ in plan.buffers if buffer.first <= step <= buffer.last]
+    return sorted(alive, key=lambda buffer: (-buffer.bytes, buffer.tensors))
+
+
 def _search(wanted: Sequence[Buffer], alignment: int) -> Placed:
     """First-fit in several orders: by size, by time, then the best so far with one buffer moved to the front.
 

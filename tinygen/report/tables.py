@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import ops
+from tinygen.budget import Budget
 from tinygen.driver import Compiled
 from tinygen.inspection import Inspection, TensorFacts
 from tinygen.selection import Selection
@@ -91,6 +92,26 @@ def compiled(result: Compiled, folder: Path, target: Target | None) -> Renderabl
         "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {facts['name']}_invoke())"
     )
     return table
+
+
+def does_not_fit(budget: Budget) -> RenderableType:
+    """What is needed, what is there, what takes it, and what to do."""
+    rows = _table(f"on {budget.board}", "needed", "there", "", right=("needed", "there"))
+    for name, needed, there in (
+        ("constants in flash", budget.need.constant_bytes, budget.flash_bytes),
+        ("arena in RAM", budget.need.arena_bytes, budget.ram_bytes),
+    ):
+        over = Text(f"{kilobytes(needed - there)} too much", "red") if needed > there else Text("fits", "green")
+        rows.add_row(name, kilobytes(needed), kilobytes(there), over)
+    parts = _table("largest layers and tensors", "bytes", right=("bytes",))
+    for part in budget.layers if budget.need.constant_bytes > budget.flash_bytes else ():
+        parts.add_row(part.name, f"{part.bytes:,}")
+    for part in budget.tensors if budget.need.arena_bytes > budget.ram_bytes else ():
+        parts.add_row(short(part.name), f"{part.bytes:,}")
+    remedies = [Text(f"  {remedy}") for remedy in budget.remedies]
+    return Group(
+        Text("DOES NOT FIT", "bold red"), rows, "", parts, "", "nothing was written; what can be done:", *remedies
+    )
 
 
 def _share(used: int, there: int | None, kind: str) -> str:
