@@ -14,6 +14,8 @@ from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import Array, Graph
 from tinygen.passes.fold_constants import fold_constants
+from tinygen.quant import Numerics
+from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 
 INT32 = 2
@@ -176,3 +178,24 @@ def test_wrong_arithmetic_names_its_operator() -> None:
     build.op("SLICE", inputs, [build.tensor((2,), "int32")])
     with pytest.raises(ModelError, match=r"operator 1 SLICE: slice leaves its input along axis 0"):
         passes.run(graph_of(build))
+
+
+def test_no_kernel_reads_only_constants() -> None:
+    """Where the profiles round differently, the one that is compiled for decides: kernels read activations from RAM."""
+    build = ModelBuilder(np.random.default_rng(3))
+    scales = (0.05, 0.013, float(np.float32(0.05) * np.float32(0.013)))
+    x = build.constant(build.rng.integers(-128, 128, (4, 32)), "int8", scales[0], 0)
+    weights = build.constant(build.rng.integers(-127, 128, (8, 32)), "int8", scales[1], 0)
+    bias = build.constant(build.rng.integers(-500, 500, 8), "int32", scales[2], 0)
+    y = build.tensor((4, 8), "int8", 0.037, -3)
+    build.op("FULLY_CONNECTED", [x, weights, bias], [y], "FullyConnected", keepNumDims=True)
+    data = build.finish([y])
+    graph = tflite.read(data, "test model")
+    assert len(fold_constants(graph).nodes) == 1, "the profiles agree: no test of this"
+    values = []
+    for numerics in Numerics:
+        result = compile_model(Model("test", data, graph), name="test", numerics=numerics)
+        assert not result.program.calls
+        values.append(result.graph.tensors[y.index].data)
+        assert values[-1] is not None and np.array_equal(values[-1], reference.run(graph, [], numerics)[y.index])
+    assert not np.array_equal(values[0], values[1])

@@ -60,7 +60,7 @@ def compile_model(
     """Compile `model` for a board, or as portable C without one; raises ModelError."""
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
-    graph = passes.run(model.graph)
+    graph = passes.run(model.graph, (numerics,))
     choices = choose(graph, numerics, core)
     arena = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
     program = lower(graph, choices, arena, symbol)
