@@ -18,6 +18,8 @@ LINE_WIDTH = 100
 MAX_INDENT = 40
 """Columns that a wrapped argument list may be indented by to stand under its parenthesis."""
 RUNTIME_HEADER = "tg_runtime.h"
+AVR_REACH_BYTES = 2**16 - 1024
+"""Constants that an AVR's 16-bit addresses reach behind its vectors and what else lies first in program memory."""
 
 
 @functools.cache
@@ -50,6 +52,7 @@ def emit(program: Program) -> dict[str, str]:
         "upper": name.upper(),
         "version": __version__,
         "kernels": kernels,
+        "far_bytes": _far_bytes(program),
         "arrays": [_array(data) for data in program.data],
         "inputs": [_port(port) for port in program.inputs],
         "outputs": [_port(port) for port in program.outputs],
@@ -144,6 +147,12 @@ def float_literal(value: float) -> str:
 def _real(value: float) -> str:
     """A float32 as a C literal."""
     return f"{float_literal(value)}f"
+
+
+def _far_bytes(program: Program) -> int:
+    """Bytes of all constants if they are more than an AVR can address, else 0."""
+    total = sum(data.data.nbytes for data in program.data if not data.plain)
+    return total if total > AVR_REACH_BYTES else 0
 
 
 def _array(data: Data) -> dict[str, Any]:
