@@ -10,6 +10,7 @@ from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import Array
 from tinygen.target import Target
+from tinygen.verify.board_simavr import SimavrBoard
 from tinygen.verify.board_unicorn import MODELS, UnicornBoard
 
 
@@ -24,4 +25,7 @@ def emulate(compiled: Compiled, target: Target, folder: Path) -> Board:
     """The model cross-compiled for `target`, in an emulator; raises ToolError when there is none for its core."""
     if target.core.name in MODELS:
         return UnicornBoard(compiled, target, folder)
-    raise ToolError("no emulator for this core", where=target.name, found=target.core.name, expected=", ".join(MODELS))
+    if "avr" in target.core.features:
+        return SimavrBoard(compiled, target, folder)
+    expected = ", ".join(["avr", *MODELS])
+    raise ToolError("no emulator for this core", where=target.name, found=target.core.name, expected=expected)

@@ -19,6 +19,8 @@ PACKAGES = MappingProxyType(
     }
 )
 """Compiler -> the Debian packages that bring it."""
+SIGNS = ("error", "overflowed", "will not fit")
+"""What a line says that tells why a program does not build."""
 
 
 def cross_compile(
@@ -42,7 +44,7 @@ def cross_compile(
             "cross-compiler not found", found=core.compiler, remedy=f"install it, on Debian: apt-get install {packages}"
         ) from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "overflowed" in line or "error" in line]
+        lines = [line for line in done.stderr.splitlines() if any(sign in line for sign in SIGNS)]
         first = (lines or done.stderr.splitlines() or ["no message"])[0]
         raise ToolError("the model does not build for the board", where=target.name, found=first)
     return folder / "board.elf"
