@@ -11,6 +11,7 @@ from tinygen.errors import ToolError
 from tinygen.ir import Array
 from tinygen.target import Target
 from tinygen.verify.board_simavr import SimavrBoard
+from tinygen.verify.board_qemu import MACHINES, QemuBoard
 from tinygen.verify.board_unicorn import MODELS, UnicornBoard
 
 
@@ -25,6 +26,8 @@ def emulate(compiled: Compiled, target: Target, folder: Path) -> Board:
     """The model cross-compiled for `target`, in an emulator; raises ToolError when there is none for its core."""
     if target.core.name in MODELS:
         return UnicornBoard(compiled, target, folder)
+    if target.name in MACHINES:
+        return QemuBoard(compiled, target, folder)
     if "avr" in target.core.features:
         return SimavrBoard(compiled, target, folder)
     expected = ", ".join(["avr", *MODELS])

@@ -1,0 +1,211 @@
+"""Runs generated C for a board that QEMU models, with that board's memory and no more, every layer observed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from tinygen.driver import Compiled
+from tinygen.errors import ToolError
+from tinygen.ir import DTYPES, Array, Tensor
+from tinygen.resources import FIRMWARE
+from tinygen.target import Target
+from tinygen.verify.cross import cross_compile
+
+MACHINES = MappingProxyType(
+    {
+        "bbcmicrobit": "microbit",
+        "mps2-an385": "mps2-an385",
+        "mps2-an386": "mps2-an386",
+        "mps2-an500": "mps2-an500",
+        "mps2-an505": "mps2-an505",
+        "mps3-an547": "mps3-an547",
+        "netduinoplus2": "netduinoplus2",
+        "stm32vldiscovery": "stm32vldiscovery",
+    }
+)
+"""Board -> the emulator's machine."""
+
+EMULATOR = "qemu-system-arm"
+LIMIT_SECONDS = 300
+"""An emulated inference that takes longer counts as hung."""
+EXIT_FAULT = 102
+"""TG_EXIT_FAULT of firmware/emulator/cortex_m.c."""
+MEMORY_ADDRESS_VALID, BUS_ADDRESS_VALID = 1 << 7, 1 << 15
+FAULTS = MappingProxyType(
+    {
+        0: "instruction fetch outside flash",
+        1: "access outside memory",
+        3: "return from an exception outside memory",
+        4: "stack outside memory",
+        5: "stack of the FPU outside memory",
+        8: "bus error in an instruction fetch",
+        9: "bus error",
+        10: "late bus error",
+        11: "bus error in the return from an exception",
+        12: "bus error in the stack",
+        13: "bus error in the stack of the FPU",
+        16: "undefined instruction",
+        17: "branch out of Thumb state",
+        18: "wrong return from an exception",
+        19: "FPU or vector instruction while they are off",
+        20: "stack overflow",
+        24: "unaligned access",
+        25: "division by zero",
+    }
+)
+"""Bits of the Configurable Fault Status Register: Armv8-M Architecture Reference Manual."""
+HARNESS = """\
+#include "cortex_m.c"
+static void tg_layer_done(int32_t layer);
+#define TG_LAYER_DONE(layer) tg_layer_done(layer)
+#include "src/{name}.c"
+static const struct {{
+    int32_t layer;
+    uint32_t offset, bytes;
+}} tg_observed[] = {{
+{observed}
+    {{-1, 0, 0}},
+}};
+static uint32_t tg_results;
+static __attribute__((noinline, unused)) void tg_layer_done(int32_t layer)
+{{
+    for (uint32_t i = 0; tg_observed[i].layer >= 0; ++i) {{
+        if (tg_observed[i].layer == layer) {{
+            tg_write(tg_results, {name}_arena.bytes + tg_observed[i].offset, tg_observed[i].bytes);
+        }}
+    }}
+}}
+static void tg_main(void)
+{{
+    const uint32_t inputs = tg_open("inputs.bin", TG_READ_BINARY);
+    tg_results = tg_open("results.bin", TG_WRITE_BINARY);
+{reads}
+    {name}_invoke();
+{writes}
+    tg_close(tg_results);
+}}
+"""
+LINKER_SCRIPT = """\
+MEMORY {{
+    flash (rx) : ORIGIN = {flash.origin:#x}, LENGTH = {flash.bytes}
+    ram (rwx) : ORIGIN = {ram.origin:#x}, LENGTH = {ram.bytes}
+}}
+SECTIONS {{
+    .text : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) }} > flash
+    .data : {{ tg_data_start = .; *(.data*) }} > ram AT > flash
+    .bss : {{ tg_bss_start = .; *(.bss*) *(COMMON) }} > ram
+    /DISCARD/ : {{ *(.ARM.exidx*) }}
+}}
+tg_data_in_flash = LOADADDR(.data);
+tg_data_bytes = SIZEOF(.data);
+tg_bss_bytes = SIZEOF(.bss);
+tg_flash_start = ORIGIN(flash);
+tg_flash_bytes = LENGTH(flash);
+tg_ram_start = ORIGIN(ram);
+tg_ram_bytes = LENGTH(ram);
+tg_stack_top = (ORIGIN(ram) + LENGTH(ram)) & ~7;
+"""
+
+
+class QemuBoard:
+    """A compiled model as a program of `target`, in a machine of QEMU that is started anew for each inference."""
+
+    def __init__(self, compiled: Compiled, target: Target, folder: Path) -> None:
+        if target.name not in MACHINES:
+            raise ToolError("QEMU has no such board", where=target.name, expected=", ".join(MACHINES))
+        self._compiled, self._target, self._folder = compiled, target, folder
+        self._build()
+
+    def run(self, inputs: Sequence[Array]) -> tuple[dict[int, Array], list[Array]]:
+        """(tensor id -> value after its own layer, outputs after the last) of one inference."""
+        program, tensors = self._compiled.program, self._compiled.graph.tensors
+        values = zip(program.inputs, inputs, strict=True)
+        data = b"".join(np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes() for port, value in values)
+        (self._folder / "inputs.bin").write_bytes(data)
+        self._emulate()
+        observed = [tensor for call in program.calls for tensor in call.outputs]
+        shown = [*(tensors[tensor] for tensor in observed), *(port.tensor for port in program.outputs)]
+        found = self._results(shown)
+        return dict(zip(observed, found[: len(observed)], strict=True)), found[len(observed) :]
+
+    def _build(self) -> None:
+        """The ELF of the model, an observer and the start-up, in the board's first flash and RAM regions."""
+        program, plan, tensors = self._compiled.program, self._compiled.plan, self._compiled.graph.tensors
+        rows = [(call.layer, tensor) for call in program.calls for tensor in call.outputs]
+        observed = [f"    {{{layer}, {plan.tensors[tensor]}, {tensors[tensor].bytes}}}," for layer, tensor in rows]
+        reads = [f"    tg_read(inputs, {port.symbol}(), {port.tensor.bytes});" for port in program.inputs]
+        writes = [f"    tg_write(tg_results, {port.symbol}(), {port.tensor.bytes});" for port in program.outputs]
+        blocks = {"observed": "\n".join(observed), "reads": "\n".join(reads), "writes": "\n".join(writes)}
+        files = {
+            "board.c": HARNESS.format(name=program.name, **blocks),
+            "cortex_m.c": (FIRMWARE / "emulator" / "cortex_m.c").read_text("utf-8"),
+            "board.ld": LINKER_SCRIPT.format(flash=self._target.flash[0], ram=self._target.ram[0]),
+        }
+        link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_vectors"]
+        cross_compile(self._compiled, self._target, self._folder, files, link)
+
+    def _emulate(self) -> None:
+        """One inference from inputs.bin to results.bin."""
+        machine = ["-M", MACHINES[self._target.name], "-display", "none", "-serial", "none", "-monitor", "none"]
+        host = ["-nic", "none", "-semihosting-config", "enable=on,target=native", "-kernel", "board.elf"]
+        command = [EMULATOR, *machine, *host]
+        (self._folder / "results.bin").unlink(missing_ok=True)
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=LIMIT_SECONDS,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise ToolError(
+                f"{EMULATOR} not found", remedy="install it, on Debian: apt-get install qemu-system-arm"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise self._stopped("the emulated program hung", f"still running after {LIMIT_SECONDS} s") from None
+        if done.returncode == EXIT_FAULT:
+            raise self._stopped("the emulated program faulted", _fault((self._folder / "fault.bin").read_bytes()))
+        if done.returncode:
+            first = (done.stderr.strip().splitlines() or ["no message"])[0]
+            raise self._stopped("the emulator failed", f"exit code {done.returncode}: {first}")
+
+    def _stopped(self, what: str, found: str) -> ToolError:
+        return ToolError(what, where=self._target.name, found=found)
+
+    def _results(self, tensors: Sequence[Tensor]) -> list[Array]:
+        """The values of `tensors`, which results.bin holds one after another."""
+        data = (self._folder / "results.bin").read_bytes()
+        expected = sum(tensor.bytes for tensor in tensors)
+        if len(data) != expected:
+            raise ToolError(
+                "the emulated program's results are incomplete",
+                where=self._target.name,
+                found=f"{len(data)} bytes",
+                expected=f"{expected} bytes",
+            )
+        found, start = [], 0
+        for tensor in tensors:
+            raw = data[start : start + tensor.bytes]
+            found.append(np.frombuffer(raw, DTYPES[tensor.dtype]).reshape(tensor.shape))
+            start += tensor.bytes
+        return found
+
+
+def _fault(report: bytes) -> str:
+    """The text of what tg_report_fault() wrote."""
+    status, memory, bus, pc = np.frombuffer(report, "<u4").tolist()
+    names = [name for bit, name in FAULTS.items() if status >> bit & 1] or ["hard fault"]
+    if status & MEMORY_ADDRESS_VALID:
+        names.append(f"address {memory:#x}")
+    elif status & BUS_ADDRESS_VALID:
+        names.append(f"address {bus:#x}")
+    return f"{', '.join(names)}, at {pc:#x}" if pc else ", ".join(names)
