@@ -70,6 +70,16 @@ def test_a_wrong_kernel_is_found(tmp_path: Path) -> None:
 _NO_ARM_ON_HOST = '#include "tg_runtime.h"\n#ifndef __ARM_ARCH\n#define __ARM_ARCH 0\n#endif'
 
 
+@pytest.mark.parametrize("name", ("host", "board", "cortex_m"))
+@pytest.mark.parametrize("board", ("nucleo_l4r5zi", "mps3-an547"))
+def test_a_model_named_like_the_harness(name: str, board: str) -> None:
+    data = two_convolutions()
+    model = Model(f"{name}.tflite", data, tflite.read(data, f"{name}.tflite"))
+    result = compile_model(model, target.load(board), name)
+    verdict = verify(result, random_samples(model.graph, 1), interpreter=False, board=target.load(board))
+    assert verdict.difference is None and verdict.samples == 1
+
+
 def test_access_outside_memory_is_a_fault(tmp_path: Path) -> None:
     """A write one element beyond the board's RAM ends the run with a message."""
     board = target.load("bluepill_f103c8")
@@ -94,7 +104,7 @@ def test_a_hung_program_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_model_too_large_for_the_board(tmp_path: Path) -> None:
     tiny = target.load("bluepill_f103c8")
     tiny = replace(tiny, flash=(replace(tiny.flash[0], bytes=1280),))
-    with pytest.raises(ToolError, match=r"the model does not build for the board, found .*overflowed by"):
+    with pytest.raises(ToolError, match=r"does not build for the board, found .*(overflowed by|will not fit)"):
         emulate(compiled(two_convolutions(), tiny), tiny, tmp_path)
 
 

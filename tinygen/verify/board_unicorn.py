@@ -43,15 +43,15 @@ LIMIT_SECONDS = 300
 """An emulated call that takes longer counts as hung."""
 HARNESS = """\
 #include <stdint.h>
-void board_layer_done(int32_t layer);
-#define TG_LAYER_DONE(layer) board_layer_done(layer)
+void tg_board_layer_done(int32_t layer);
+#define TG_LAYER_DONE(layer) tg_board_layer_done(layer)
 #include "src/{name}.c"
-__attribute__((noinline)) void board_layer_done(int32_t layer)
+__attribute__((noinline)) void tg_board_layer_done(int32_t layer)
 {{
     __asm volatile("" : : "r"(layer) : "memory");
 }}
-int8_t *board_arena(void);
-int8_t *board_arena(void)
+int8_t *tg_board_arena(void);
+int8_t *tg_board_arena(void)
 {{
     return {name}_arena.bytes;
 }}
@@ -94,9 +94,9 @@ class UnicornBoard:
             access = self._uc.reg_read(arm_const.UC_ARM_REG_C1_C0_2)
             self._uc.reg_write(arm_const.UC_ARM_REG_C1_C0_2, access | (0xF << 20))
             self._uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 0x40000000)
-        self._arena = self._call("board_arena")
+        self._arena = self._call("tg_board_arena")
         self._observed: dict[int, Array] = {}
-        observer = self._symbols["board_layer_done"] & ~1
+        observer = self._symbols["tg_board_layer_done"] & ~1
         self._uc.hook_add(unicorn.UC_HOOK_CODE, self._layer_done, begin=observer, end=observer)
 
     def run(self, inputs: Sequence[Array]) -> tuple[dict[int, Array], list[Array]]:
@@ -150,9 +150,9 @@ def _build(compiled: Compiled, target: Target, folder: Path) -> Path:
     """The ELF of the model and an observer, linked into the board's first flash and RAM regions."""
     name = compiled.program.name
     script = LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0])
-    roots = [f"{name}_invoke", "board_arena", "board_layer_done"]
+    roots = [f"{name}_invoke", "tg_board_arena", "tg_board_layer_done"]
     roots += [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
-    link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,board_arena"]
+    link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_board_arena"]
     keep = [f"-Wl,-u,{root}" for root in roots]
     files = {"board.c": HARNESS.format(name=name), "board.ld": script}
     return cross_compile(compiled, target, folder, files, [*link, *keep])

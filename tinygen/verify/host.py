@@ -23,14 +23,14 @@ HARNESS = """\
 static void (*observer)(int32_t);
 #define TG_LAYER_DONE(layer) observer(layer)
 #include "src/{name}.c"
-void host_run(void (*each_layer)(int32_t));
-int8_t *host_arena(void);
-void host_run(void (*each_layer)(int32_t))
+void tg_host_run(void (*each_layer)(int32_t));
+int8_t *tg_host_arena(void);
+void tg_host_run(void (*each_layer)(int32_t))
 {{
     observer = each_layer;
     {name}_invoke();
 }}
-int8_t *host_arena(void)
+int8_t *tg_host_arena(void)
 {{
     return {name}_arena.bytes;
 }}
@@ -55,7 +55,7 @@ class HostModel:
         command = [*compiler(), *cflags, "-Iinclude", "-Isrc", "host.c", f"src/{name}_data.c", "-o", library.name]
         _build(command, folder)
         self._ffi = cffi.FFI()
-        self._ffi.cdef("void host_run(void (*)(int32_t)); int8_t *host_arena(void);")
+        self._ffi.cdef("void tg_host_run(void (*)(int32_t)); int8_t *tg_host_arena(void);")
         for port in (*compiled.program.inputs, *compiled.program.outputs):
             self._ffi.cdef(f"const void *{port.symbol}(void);")
         self._library: Any = self._ffi.dlopen(str(library))
@@ -75,7 +75,7 @@ class HostModel:
                 observed[tensor_id] = self._tensor(tensor_id)
 
         callback = self._ffi.callback("void(int32_t)", each_layer)
-        self._library.host_run(callback)
+        self._library.tg_host_run(callback)
         outputs = [
             self._read(getattr(self._library, port.symbol)(), port.tensor.dtype, port.tensor.shape)
             for port in program.outputs
@@ -84,7 +84,7 @@ class HostModel:
 
     def _tensor(self, tensor_id: int) -> Array:
         tensor = self._compiled.graph.tensors[tensor_id]
-        address = self._library.host_arena() + self._compiled.plan.tensors[tensor_id]
+        address = self._library.tg_host_arena() + self._compiled.plan.tensors[tensor_id]
         return self._read(address, tensor.dtype, tensor.shape)
 
     def _read(self, address: Any, dtype: str, shape: tuple[int, ...]) -> Array:
