@@ -10,8 +10,8 @@ from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import Array
 from tinygen.target import Target
-from tinygen.verify.board_simavr import SimavrBoard
 from tinygen.verify.board_qemu import MACHINES, QemuBoard
+from tinygen.verify.board_simavr import SimavrBoard
 from tinygen.verify.board_unicorn import MODELS, UnicornBoard
 
 
@@ -30,5 +30,5 @@ def emulate(compiled: Compiled, target: Target, folder: Path) -> Board:
         return QemuBoard(compiled, target, folder)
     if "avr" in target.core.features:
         return SimavrBoard(compiled, target, folder)
-    expected = ", ".join(["avr", *MODELS])
+    expected = ", ".join(["avr", *MODELS, *MACHINES])
     raise ToolError("no emulator for this core", where=target.name, found=target.core.name, expected=expected)
