@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygen.driver import Compiled
+from tinygen.emit import AVR_REACH_BYTES
 from tinygen.memory.plan import most_alive
 from tinygen.target import Target
 
@@ -22,7 +23,13 @@ class Need:
 
     def fits(self, board: Target) -> bool:
         """Whether the board has the room, each in one piece."""
-        return self.constant_bytes <= board.largest_flash_bytes and self.arena_bytes <= board.largest_ram_bytes
+        return self.constant_bytes <= reachable_flash_bytes(board) and self.arena_bytes <= board.largest_ram_bytes
+
+
+def reachable_flash_bytes(board: Target) -> int:
+    """The largest piece of flash that constants may fill: on an AVR no more than 16-bit addresses reach."""
+    reach = AVR_REACH_BYTES if "avr" in board.core.features else board.largest_flash_bytes
+    return min(board.largest_flash_bytes, reach)
 
 
 def need(compiled: Compiled) -> Need:
@@ -83,7 +90,7 @@ def weigh(compiled: Compiled, board: Target) -> Budget:
     return Budget(
         board.name,
         needed,
-        board.largest_flash_bytes,
+        reachable_flash_bytes(board),
         board.largest_ram_bytes,
         needed.fits(board),
         tuple(sorted(layers, key=lambda part: -part.bytes)[:SHOWN]),
