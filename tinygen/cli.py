@@ -17,6 +17,7 @@ from tinygen import __version__, driver, ops, target
 from tinygen.budget import weigh
 from tinygen.errors import TinygenError
 from tinygen.inspection import inspect as inspect_model
+from tinygen.project import FORMATS
 from tinygen.quant import Numerics
 from tinygen.report import tables
 from tinygen.selection import select
@@ -55,9 +56,11 @@ def _print_json(data: Any) -> None:
 @cli.command("compile")
 @MODEL
 @BOARD
-@click.option("--output", type=click.Path(path_type=Path), help="Folder to write.  [default: NAME_c]")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder to write.  [default: NAME_FORMAT]")
 @click.option("--name", help="Prefix of every symbol.  [default: the model file's name]")
-@click.option("--format", "form", type=click.Choice(["c"]), default="c", show_default=True, help="What to write.")
+@click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), default="c", show_default=True, help="What to write."
+)
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -73,7 +76,7 @@ def compile_command(
 ) -> None:
     """Turn MODEL (.tflite, int8) into C (exit code 1 when it does not fit the board: nothing is written then)."""
     board_target = _board(board)
-    compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics))
+    compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics), form)
     budget = weigh(compiled, board_target) if board_target else None
     if budget and not budget.fits:
         if as_json:

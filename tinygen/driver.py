@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import passes, project
-from tinygen.emit import emit
+from tinygen.emit import emit, emit_project
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.lower import Program, choose, identifier, lower
@@ -56,8 +56,9 @@ def compile_model(
     target: Target | None = None,
     name: str | None = None,
     numerics: Numerics = Numerics.TFLITE,
+    form: str = "c",
 ) -> Compiled:
-    """Compile `model` for a board, or as portable C without one; raises ModelError."""
+    """Compile `model` for a board, or as portable C without one, as a project of format `form`; raises ModelError."""
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = passes.run(model.graph, (numerics,))
@@ -65,5 +66,6 @@ def compile_model(
     arena = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
     program = lower(graph, choices, arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
-    facts = project.manifest(program, core, target.name if target else None, digest, numerics.value)
-    return Compiled(model, graph, arena, program, facts, project.with_manifest(emit(program), facts))
+    facts = project.manifest(program, core, target.name if target else None, digest, numerics.value, form)
+    files = project.lay_out(emit(program), form) | emit_project(program, form, facts)
+    return Compiled(model, graph, arena, program, facts, project.with_manifest(files, facts))

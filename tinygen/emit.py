@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
@@ -18,6 +18,7 @@ LINE_WIDTH = 100
 MAX_INDENT = 40
 """Columns that a wrapped argument list may be indented by to stand under its parenthesis."""
 RUNTIME_HEADER = "tg_runtime.h"
+PROJECT_TITLE = "{name}: a neural network as plain C"
 AVR_REACH_BYTES = 2**16 - 1024
 """Constants that an AVR's 16-bit addresses reach behind its vectors and what else lies first in program memory."""
 
@@ -46,23 +47,36 @@ def emit(program: Program) -> dict[str, str]:
         for function in program.functions
     ]
     name = program.name
-    values: dict[str, Any] = {
-        "program": program,
-        "name": name,
-        "upper": name.upper(),
-        "version": __version__,
-        "kernels": kernels,
-        "far_bytes": _far_bytes(program),
-        "arrays": [_array(data) for data in program.data],
-        "inputs": [_port(port) for port in program.inputs],
-        "outputs": [_port(port) for port in program.outputs],
-    }
+    values = _values(program) | {"kernels": kernels, "arrays": [_array(data) for data in program.data]}
     return {
         f"include/{name}.h": _render("model.h.j2", values),
         f"include/{RUNTIME_HEADER}": (FIRMWARE / "include" / RUNTIME_HEADER).read_text("utf-8"),
         f"src/{name}.c": _render("model.c.j2", values),
         f"src/{name}_data.c": _render("model_data.c.j2", values),
         f"src/{name}_data.h": _render("model_data.h.j2", values),
+    }
+
+
+def emit_project(program: Program, form: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a project of format `form` has beside the model's sources: templates/project/<form>/, NAME for its name."""
+    folder = TEMPLATES / "project" / form
+    values = _values(program) | {"facts": facts, "title": PROJECT_TITLE.format(name=program.name)}
+    paths = sorted(path.relative_to(TEMPLATES).as_posix() for path in folder.rglob("*.j2"))
+    return {
+        path.removeprefix(f"project/{form}/").removesuffix(".j2").replace("NAME", program.name): _render(path, values)
+        for path in paths
+    }
+
+
+def _values(program: Program) -> dict[str, Any]:
+    return {
+        "program": program,
+        "name": program.name,
+        "upper": program.name.upper(),
+        "version": __version__,
+        "far_bytes": _far_bytes(program),
+        "inputs": [_port(port) for port in program.inputs],
+        "outputs": [_port(port) for port in program.outputs],
     }
 
 

@@ -7,7 +7,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tinygen import __version__
@@ -19,17 +21,43 @@ from tinygen.target import Core
 MANIFEST = "tinygen.json"
 
 
-def manifest(program: Program, core: Core, board: str | None, sha256: str, numerics: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Format:
+    """A kind of project: in which of its folders the model's public headers and its sources lie.
+
+    What it has beside them are the files of templates/project/<its name>/.
+    """
+
+    include: str
+    source: str
+
+
+FORMATS = MappingProxyType(
+    {"c": Format("include", "src"), "cmake": Format("include", "src"), "arduino": Format("src", "src")}
+)
+
+
+def lay_out(sources: Mapping[str, str], form: str) -> dict[str, str]:
+    """The model's files (include/... and src/...) at their places in a project of that format."""
+    places = {"include": FORMATS[form].include, "src": FORMATS[form].source}
+    return {"/".join([places[path.split("/")[0]], *path.split("/")[1:]]): text for path, text in sources.items()}
+
+
+def manifest(
+    program: Program, core: Core, board: str | None, sha256: str, numerics: str, form: str = "c"
+) -> dict[str, Any]:
     """What tinygen.json says: how to build the sources, and what the model takes and gives."""
+    source = FORMATS[form].source
     return {
         "tinygen": __version__,
         "name": program.name,
+        "format": form,
         "board": board,
         "core": core.name,
         "numerics": numerics,
         "header": f"{program.name}.h",
-        "sources": [f"src/{program.name}.c", f"src/{program.name}_data.c"],
-        "include_dirs": ["include"],
+        "sources": [f"{source}/{program.name}.c", f"{source}/{program.name}_data.c"],
+        "include_dirs": [FORMATS[form].include],
         "compiler": core.compiler,
         "cflags": list(core.cflags),
         "arena_bytes": program.plan.arena_bytes,
