@@ -172,6 +172,8 @@ def test_a_wrong_table_is_refused(boards: Path, old: str, new: str, message: str
         ("esp32-dev", "did you mean esp32dev or"),
         ("GENERICSTM32F103C8", "did you mean genericSTM32F103C8 or"),
         ("micro:bit", "did you mean microbit or"),
+        ("esp32", "did you mean esp32-c3-devkitm-1 or esp32-s3-devkitc-1 or"),
+        ("nucleo_l4r", "did you mean nucleo_l4r5zi or"),
         ("zzz", "`tinygen boards --known` lists them"),
     ],
 )

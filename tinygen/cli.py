@@ -53,7 +53,7 @@ def _print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
-@cli.command("compile")
+@cli.command("compile", short_help="Turn a model into C.")
 @MODEL
 @BOARD
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to write.  [default: NAME_FORMAT]")
@@ -92,7 +92,7 @@ def compile_command(
         tables.show(tables.compiled(compiled, folder, board_target))
 
 
-@cli.command("inspect")
+@cli.command("inspect", short_help="Show a model and what stops it from being compiled.")
 @MODEL
 @SUBGRAPH
 @JSON
@@ -107,7 +107,7 @@ def inspect_command(model: Path, subgraph: int, as_json: bool) -> None:
         sys.exit(1)
 
 
-@cli.command("verify")
+@cli.command("verify", short_help="Prove the C equal to the references, layer by layer.")
 @MODEL
 @BOARD
 @click.option("--samples", type=click.IntRange(1), default=20, show_default=True, help="How many random samples.")
@@ -157,7 +157,7 @@ def verify_command(
         sys.exit(1)
 
 
-@cli.command("ops")
+@cli.command("ops", short_help="List the operators.")
 @JSON
 def ops_command(as_json: bool) -> None:
     """List the operators that can be compiled."""
@@ -171,7 +171,7 @@ def ops_command(as_json: bool) -> None:
         tables.show(tables.operators())
 
 
-@cli.command("boards")
+@cli.command("boards", short_help="List the boards, or show one.")
 @click.argument("name", required=False)
 @click.option("--core", metavar="CORE", help="Only boards with this core.")
 @click.option("--min-ram", metavar="SIZE", help="Only boards with at least this much RAM, such as 64K.")

@@ -162,7 +162,9 @@ def load(name: str) -> Target:
         return _load_file(found)
     if name in known_boards():
         return _load_known(known_boards()[name])
-    near = _nearest(name, [*tested, *aliases(), *known_names()])
+    tested = [*tested, *aliases()]
+    begun = [board for board in tested if board.startswith(name.lower())] if name else []
+    near = list(dict.fromkeys([*begun[:2], *_nearest(name, [*tested, *known_names()])]))[:3]
     remedy = f"did you mean {' or '.join(near)}?" if near else "`tinygen boards --known` lists them"
     raise TargetError("unknown board", found=f"'{name}'", remedy=remedy)
 
