@@ -151,7 +151,7 @@ def test_unknown_board_suggests_the_nearest(model: Path) -> None:
     [
         (["compile"], "Missing argument 'MODEL'"),
         (["compil"], "No such command 'compil'"),
-        (["compile", "m.tflite", "--format", "zip"], "'zip' is not one of 'c', 'cmake', 'arduino'"),
+        (["compile", "m.tflite", "--format", "zip"], "'zip' is not one of 'c', 'cmake', 'arduino', 'platformio'"),
         (["verify", "m.tflite", "--samples", "0"], "0 is not in the range x>=1"),
     ],
 )

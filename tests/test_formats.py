@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.random_models import random_model
+from tests.sketches import assert_prints_the_reference, serial_output
 from tests.test_generated_c import run
 from tinygen import target
 from tinygen.driver import Compiled, Model, compile_model, load
 from tinygen.frontend import tflite
 from tinygen.project import FORMATS
-from tinygen.quant import Numerics
-from tinygen.verify import reference
 
 ROOT = Path(__file__).parent.parent
 ARDUINO = Path("/usr/share/arduino/hardware/arduino/avr")
@@ -31,7 +27,7 @@ def compiled(data: bytes, name: str, form: str, board: str | None = None) -> Com
 
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_the_manifest_finds_the_files(form: str) -> None:
-    result = compiled(random_model(5), "net", form)
+    result = compiled(random_model(5), "net", form, "nucleo_f446re")
     facts = result.manifest
     assert facts["format"] == form
     assert set(facts["sources"]) <= set(result.files)
@@ -80,33 +76,10 @@ def build_sketch(folder: Path) -> Path:
     return folder / "sketch.elf"
 
 
-def serial_output(elf: Path, seconds: float = 20) -> str:
-    """What an emulated Uno says on its serial port until its first line ends."""
-    command = ["stdbuf", "-o0", "-e0", "simavr", "-m", "atmega328p", "-f", "16000000", str(elf)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        timer = subprocess.Popen(["sh", "-c", f"sleep {seconds}; kill {process.pid} 2>/dev/null"])
-        try:
-            for line in process.stdout:
-                if "in us" in line:
-                    return line
-        finally:
-            timer.kill()
-            timer.wait()
-            process.kill()
-    raise AssertionError("the sketch printed nothing")
-
-
 @pytest.mark.parametrize("name", ["digits", "sine"])
 def test_arduino_example_runs_on_an_emulated_uno(name: str, tmp_path: Path) -> None:
-    """The sketch as generated prints the NumPy reference's outputs, in decimals that tell all stored values apart."""
+    """The sketch as generated prints the NumPy reference's outputs."""
     model = load(ROOT / "examples" / name / f"{name}.tflite")
     result = compile_model(model, target.load("uno"), name, form="arduino")
     result.write(tmp_path / "library")
-    line = serial_output(build_sketch(tmp_path / "library"))
-    printed = [float(text) for text in re.findall(r"-?\d+\.\d{4}", line)]
-    source, output = (model.graph.tensors[i] for i in (model.graph.inputs[0], model.graph.outputs[0]))
-    zeros = np.full(source.shape, source.zero_point, np.int8)
-    expected = reference.run(model.graph, [zeros], Numerics.TFLITE)[output.id].ravel()
-    assert output.scale > 0.001
-    assert [round(value / output.scale) + output.zero_point for value in printed] == expected.tolist()
+    assert_prints_the_reference(serial_output(build_sketch(tmp_path / "library")), model)

@@ -58,7 +58,11 @@ def compile_model(
     numerics: Numerics = Numerics.TFLITE,
     form: str = "c",
 ) -> Compiled:
-    """Compile `model` for a board, or as portable C without one, as a project of format `form`; raises ModelError."""
+    """Compile `model` for a board, or as portable C without one, as a project of format `form`.
+
+    Raises ModelError, and TargetError when there can be no such project for that board.
+    """
+    project.check_board(target, form)
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = passes.run(model.graph, (numerics,))
@@ -67,5 +71,5 @@ def compile_model(
     program = lower(graph, choices, arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target.name if target else None, digest, numerics.value, form)
-    files = project.lay_out(emit(program), form) | emit_project(program, form, facts)
+    files = project.lay_out(emit(program), form, symbol) | emit_project(program, form, facts, target)
     return Compiled(model, graph, arena, program, facts, project.with_manifest(files, facts))

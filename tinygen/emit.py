@@ -13,6 +13,7 @@ from tinygen import __version__
 from tinygen.ir import CTYPES, Array
 from tinygen.lower import Data, Port, Program
 from tinygen.resources import FIRMWARE, TEMPLATES
+from tinygen.target import Target
 
 LINE_WIDTH = 100
 MAX_INDENT = 40
@@ -57,10 +58,10 @@ def emit(program: Program) -> dict[str, str]:
     }
 
 
-def emit_project(program: Program, form: str, facts: Mapping[str, Any]) -> dict[str, str]:
+def emit_project(program: Program, form: str, facts: Mapping[str, Any], board: Target | None) -> dict[str, str]:
     """What a project of format `form` has beside the model's sources: templates/project/<form>/, NAME for its name."""
     folder = TEMPLATES / "project" / form
-    values = _values(program) | {"facts": facts, "title": PROJECT_TITLE.format(name=program.name)}
+    values = _values(program) | {"facts": facts, "board": board, "title": PROJECT_TITLE.format(name=program.name)}
     paths = sorted(path.relative_to(TEMPLATES).as_posix() for path in folder.rglob("*.j2"))
     return {
         path.removeprefix(f"project/{form}/").removesuffix(".j2").replace("NAME", program.name): _render(path, values)

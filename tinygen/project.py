@@ -13,41 +13,72 @@ from types import MappingProxyType
 from typing import Any
 
 from tinygen import __version__
-from tinygen.errors import OutputError
+from tinygen.errors import OutputError, TargetError
 from tinygen.ir import CTYPES
 from tinygen.lower import Port, Program
-from tinygen.target import Core
+from tinygen.target import Core, Target
 
 MANIFEST = "tinygen.json"
+BUILD_FOLDER = ".pio"
+"""Where PlatformIO builds, inside the project; nothing in it is worth keeping."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of project: in which of its folders the model's public headers and its sources lie.
+    """A kind of project: in which of its folders the model's public headers and its sources lie, NAME for the model's.
 
-    What it has beside them are the files of templates/project/<its name>/.
+    What it has beside them are the files of templates/project/<its name>/. `framework` is what PlatformIO must offer
+    for the board, of a format that is for one board.
     """
 
     include: str
     source: str
+    framework: str = ""
 
 
 FORMATS = MappingProxyType(
-    {"c": Format("include", "src"), "cmake": Format("include", "src"), "arduino": Format("src", "src")}
+    {
+        "c": Format("include", "src"),
+        "cmake": Format("include", "src"),
+        "arduino": Format("src", "src"),
+        "platformio": Format("lib/NAME/include", "lib/NAME/src", framework="arduino"),
+    }
 )
 
 
-def lay_out(sources: Mapping[str, str], form: str) -> dict[str, str]:
+def check_board(board: Target | None, form: str) -> None:
+    """Raise TargetError when a project of that format cannot be for `board`."""
+    framework = FORMATS[form].framework
+    if not framework:
+        return
+    if board is None:
+        raise TargetError(f"a {form} project is for one board", remedy="add --board BOARD; `tinygen boards` lists them")
+    elsewhere = "choose another board, or --format c or cmake"
+    if not board.platformio.board:
+        raise TargetError("PlatformIO does not have this board", where=board.name, remedy=elsewhere)
+    if framework not in board.platformio.frameworks:
+        found = ", ".join(board.platformio.frameworks)
+        what = f"PlatformIO has no {framework} framework for this board"
+        raise TargetError(what, where=board.name, found=found, remedy=elsewhere)
+
+
+def lay_out(sources: Mapping[str, str], form: str, name: str) -> dict[str, str]:
     """The model's files (include/... and src/...) at their places in a project of that format."""
-    places = {"include": FORMATS[form].include, "src": FORMATS[form].source}
+    places = _places(form, name)
     return {"/".join([places[path.split("/")[0]], *path.split("/")[1:]]): text for path, text in sources.items()}
+
+
+def _places(form: str, name: str) -> dict[str, str]:
+    """The folders of the headers (include) and of the sources (src) of the model of that name."""
+    places = {"include": FORMATS[form].include, "src": FORMATS[form].source}
+    return {kind: folder.replace("NAME", name) for kind, folder in places.items()}
 
 
 def manifest(
     program: Program, core: Core, board: str | None, sha256: str, numerics: str, form: str = "c"
 ) -> dict[str, Any]:
     """What tinygen.json says: how to build the sources, and what the model takes and gives."""
-    source = FORMATS[form].source
+    places = _places(form, program.name)
     return {
         "tinygen": __version__,
         "name": program.name,
@@ -56,8 +87,8 @@ def manifest(
         "core": core.name,
         "numerics": numerics,
         "header": f"{program.name}.h",
-        "sources": [f"{source}/{program.name}.c", f"{source}/{program.name}_data.c"],
-        "include_dirs": [FORMATS[form].include],
+        "sources": [f"{places['src']}/{program.name}.c", f"{places['src']}/{program.name}_data.c"],
+        "include_dirs": [places["include"]],
         "compiler": core.compiler,
         "cflags": list(core.cflags),
         "arena_bytes": program.plan.arena_bytes,
@@ -111,7 +142,7 @@ def write(files: Mapping[str, str], folder: Path) -> None:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Files in `folder` that an earlier tinygen run did not list in its tinygen.json."""
+    """Files in `folder` that an earlier tinygen run did not list in its tinygen.json, nor PlatformIO built there."""
     if not folder.exists():
         return []
     if not folder.is_dir():
@@ -121,7 +152,7 @@ def foreign_files(folder: Path) -> list[str]:
         ours = json.loads((folder / MANIFEST).read_text("utf-8"))["files"] if MANIFEST in present else []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError("output folder cannot be read", where=str(folder), found=str(error)) from None
-    return [path for path in present if path not in ours]
+    return [path for path in present if path not in ours and not (ours and path.startswith(f"{BUILD_FOLDER}/"))]
 
 
 def _replace(files: Mapping[str, str], folder: Path) -> None:
