@@ -55,19 +55,18 @@ def test_examples(example: Path) -> None:
     check_on_boards(load(example).data)
 
 
-def test_a_wrong_kernel_is_found(tmp_path: Path) -> None:
+def test_a_wrong_kernel_is_found() -> None:
+    """Wrong on the board alone: the C on this computer is right."""
     board = target.load("nucleo_l4r5zi")
     result = compiled(two_convolutions(), board)
-    source = result.files["src/net.c"].replace("tg_clamp(sum,", "tg_clamp(sum + (channel == 1 && __ARM_ARCH == 7),", 1)
-    wrong = replace(result, files={**result.files, "src/net.c": source.replace("-Werror", "")})
-    guarded = wrong.files["src/net.c"].replace('#include "tg_runtime.h"', _NO_ARM_ON_HOST, 1)
-    wrong = replace(wrong, files={**wrong.files, "src/net.c": guarded})
-    difference = verify(wrong, random_samples(wrong.model.graph, 3), board=board).difference
+    source = result.files["src/net.c"]
+    assert "tg_clamp(sum_1," in source
+    wrong = "#ifdef __arm__\n#define OFF_BY 1\n#else\n#define OFF_BY 0\n#endif\n" + source
+    wrong = wrong.replace("tg_clamp(sum_1,", "tg_clamp(sum_1 + OFF_BY,", 1)
+    result = replace(result, files={**result.files, "src/net.c": wrong})
+    difference = verify(result, random_samples(result.model.graph, 3), board=board).difference
     assert difference is not None and difference.ours == "the firmware for nucleo_l4r5zi"
     assert difference.layer == "operator 0 CONV_2D"
-
-
-_NO_ARM_ON_HOST = '#include "tg_runtime.h"\n#ifndef __ARM_ARCH\n#define __ARM_ARCH 0\n#endif'
 
 
 @pytest.mark.parametrize("name", ("host", "board", "cortex_m"))

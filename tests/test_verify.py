@@ -44,7 +44,7 @@ def test_same() -> None:
 
 
 def test_wrong_kernel_is_named() -> None:
-    result = with_source(compiled(), "tg_clamp(sum,", "tg_clamp(sum + (out_y == 2 && out_x == 3 && channel == 1),")
+    result = with_source(compiled(), "tg_clamp(sum_1,", "tg_clamp(sum_1 + (out_y == 2 && out_x == 3),")
     verdict = verify(result, random_samples(result.model.graph, 5))
     difference = verdict.difference
     assert difference is not None

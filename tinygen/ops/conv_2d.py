@@ -50,14 +50,16 @@ def params(context: Context) -> Kernel:
     """Numbers and arrays for the template; weights stay in the file's order [O, KH, KW, I / groups]."""
     x, filters = context.input(0), context.input(1)
     window, scaling = convolution_geometry(context), weighted.fixed_point(context, OPERANDS)
+    per_group = filters.shape[0] // (x.shape[3] // filters.shape[3])
     values = {
         **window.values(),
+        **weighted.lanes(per_group, filters.size // filters.shape[0]),
         **weighted.values(context, OPERANDS, scaling),
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "in_channels": x.shape[3],
         "group_channels": filters.shape[3],
-        "filters_per_group": filters.shape[0] // (x.shape[3] // filters.shape[3]),
+        "filters_per_group": per_group,
         "out_channels": filters.shape[0],
         "padded": window.padded,
         "pixels": context.output.size // filters.shape[0],

@@ -81,6 +81,7 @@ def params(context: Context) -> Kernel:
     scaling = scale(context, OPERANDS)
     values = {
         **weighted.values(context, OPERANDS, scaling),
+        **weighted.lanes(units, depth),
         "weights_offset": -weighted.weights_zero_point(context, OPERANDS),
         "batches": context.input(0).size // depth,
         "depth": depth,

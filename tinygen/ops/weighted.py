@@ -16,6 +16,9 @@ from tinygen.ops.spec import Constant, Context
 BIAS_SCALE_TOLERANCE = 0.02
 """Relative; the interpreter ignores the bias scale, so a wrong one means a damaged or hand-made file."""
 
+MOST_LANES = 4
+"""Sums that the smallest cores keep in registers beside the rest of the loop."""
+
 MOST_SCALED = 2**30
 """A scaled sum stays below it, so that no step of the arithmetic leaves 32 bits; an int8 output needs 2**9."""
 
@@ -219,6 +222,20 @@ def values(context: Context, operands: Operands, scaling: Scaling) -> dict[str, 
         "fraction": single(scaling.fraction),
         "shift": single(scaling.shift),
         "has_bias": context.has_input(operands.bias),
+    }
+
+
+def lanes(filters: int, filter_elements: int) -> dict[str, Any]:
+    """Filters computed side by side, so that each load of the input serves all of them: as many as divide `filters`."""
+    count = max(lanes for lanes in range(1, MOST_LANES + 1) if filters % lanes == 0)
+    single = count == 1
+    return {
+        "lanes": [
+            {"sum": "sum" if single else f"sum_{lane}", "channel": lane, "offset": lane * filter_elements}
+            for lane in range(count)
+        ],
+        "lane_elements": count * filter_elements,
+        "skipped_elements": (count - 1) * filter_elements,
     }
 
 
