@@ -149,3 +149,33 @@ def refused(data: bytes, *texts: str) -> None:
         passes.run(tflite.read(data, "test model"))
     for text in texts:
         assert text in str(caught.value)
+
+
+def emit_activated(build: ModelBuilder, x: Value, op: str, options: str) -> bool:
+    """One random operator of two inputs that broadcast, with a fused activation."""
+    found = operands(build, x)
+    if found is None:
+        return False
+    inputs, shape = found
+    build.op(op, inputs, [build.random_output(shape)], options, **activated(build))
+    return True
+
+
+def refuse_sums(op: str, kind: str) -> None:
+    """What ADD and SUB refuse."""
+
+    def model(*arguments: Any, **changes: Any) -> bytes:
+        shapes = arguments[0] if arguments else [(2, 3), (3,), (2, 3)]
+        return two_inputs(op, shapes, kind, *arguments[1:], **changes)
+
+    shapes = [(2, 3), (3,), (2, 3)]
+    refused(model([(2, 3), (2,), (2, 3)]), f"operator 0 {op}", "do not broadcast", "[2, 3] and [2]")
+    refused(model([(2, 3), (3,), (3, 2)]), "wrong shape", "[3, 2]", "[2, 3]")
+    refused(model([(1,) * 9, (3,), (1,) * 8 + (3,)]), "too many axes", "9")
+    refused(model(shapes, ["int8", "int32", "int8"]), "element types differ", "int8, int32, int8")
+    refused(model(shapes, ["int64"] * 3, [None] * 3), "element type", "int64", "int8 or int32")
+    refused(model(scales=(0.1, None, 0.3)), "needs one scale", "no quantisation")
+    refused(model(scales=(0.1, 0.0, 0.3)), "scale is out of range")
+    refused(model(zero_points=(0, 0, 200)), "zero point is out of range", "200")
+    refused(model(scales=(0.1, 0.2, 1e-7)), "too small for its inputs", "1e-07", "> 3.8147e-07")
+    refused(model(fusedActivationFunction=4), "fused activation", "TANH")

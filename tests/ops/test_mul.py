@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.elementwise import activated, check_all_pairs, operands, refused, two_inputs
+from tests.elementwise import check_all_pairs, emit_activated, refused, two_inputs
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_model, check_operator
 from tinygen.frontend import tflite
@@ -14,12 +14,7 @@ from tinygen.verify.golden import Golden
 
 def emit(build: ModelBuilder, x: Value) -> bool:
     """Any broadcast, either side computed or constant, fused activations."""
-    found = operands(build, x)
-    if found is None:
-        return False
-    inputs, shape = found
-    build.op("MUL", inputs, [build.random_output(shape)], "Mul", **activated(build))
-    return True
+    return emit_activated(build, x, "MUL", "Mul")
 
 
 @pytest.mark.parametrize("seed", range(4))

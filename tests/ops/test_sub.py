@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.elementwise import activated, check_all_pairs, operands, refused, two_inputs
+from tests.elementwise import check_all_pairs, emit_activated, refuse_sums, two_inputs
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_model, check_operator
 from tinygen.frontend import tflite
@@ -14,12 +14,7 @@ from tinygen.verify.golden import Golden
 
 def emit(build: ModelBuilder, x: Value) -> bool:
     """Any broadcast, either side computed or constant, fused activations."""
-    found = operands(build, x)
-    if found is None:
-        return False
-    inputs, shape = found
-    build.op("SUB", inputs, [build.random_output(shape)], "Sub", **activated(build))
-    return True
+    return emit_activated(build, x, "SUB", "Sub")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -60,16 +55,4 @@ def test_all_pairs(golden: Golden, scales: tuple[float, ...], zero_points: tuple
 
 
 def test_refused() -> None:
-    shapes = [(2, 3), (3,), (2, 3)]
-    refused(two_inputs("SUB", [(2, 3), (2,), (2, 3)], "Sub"), "operator 0 SUB", "do not broadcast", "[2, 3] and [2]")
-    refused(two_inputs("SUB", [(2, 3), (3,), (3, 2)], "Sub"), "wrong shape", "[3, 2]", "[2, 3]")
-    refused(two_inputs("SUB", [(1,) * 9, (3,), (1,) * 8 + (3,)], "Sub"), "too many axes", "9")
-    refused(two_inputs("SUB", shapes, "Sub", ["int8", "int32", "int8"]), "element types differ", "int8, int32, int8")
-    refused(two_inputs("SUB", shapes, "Sub", ["int64"] * 3, [None] * 3), "element type", "int64", "int8 or int32")
-    refused(two_inputs("SUB", shapes, "Sub", scales=(0.1, None, 0.3)), "needs one scale", "no quantisation")
-    refused(two_inputs("SUB", shapes, "Sub", scales=(0.1, 0.0, 0.3)), "scale is out of range")
-    refused(two_inputs("SUB", shapes, "Sub", zero_points=(0, 0, 200)), "zero point is out of range", "200")
-    refused(
-        two_inputs("SUB", shapes, "Sub", scales=(0.1, 0.2, 1e-7)), "too small for its inputs", "1e-07", "> 3.8147e-07"
-    )
-    refused(two_inputs("SUB", shapes, "Sub", fusedActivationFunction=4), "fused activation", "TANH")
+    refuse_sums("SUB", "Sub")
