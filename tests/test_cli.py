@@ -96,10 +96,19 @@ def test_foreign_files_are_never_deleted(model: Path, tmp_path: Path) -> None:
     (output / "src" / "notes.txt").write_text("mine")
     message = complaint("compile", model, "--output", output)
     assert message == (
-        f"{output}: output folder holds files that tinygen did not write, found src/notes.txt; "
-        "choose another folder with --output, or move them away"
+        f"{output}: output folder holds files that tinygen did not write, or that were changed since, "
+        "found src/notes.txt; choose another folder with --output, or move them away"
     )
     assert (output / "src" / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_that_its_user_changed_is_never_overwritten(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    tinygen("compile", model, "--output", output)
+    (output / "src" / "net.c").write_text("/* mine now */\n")
+    message = complaint("compile", model, "--output", output)
+    assert "or that were changed since, found src/net.c; choose another folder" in message
+    assert (output / "src" / "net.c").read_text() == "/* mine now */\n"
 
 
 def test_output_is_a_file(model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -117,20 +118,25 @@ def _port(port: Port) -> dict[str, Any]:
 
 
 def with_manifest(files: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
-    """`files` with tinygen.json, which also lists them all."""
-    listed = {**facts, "files": sorted([*files, MANIFEST])}
-    return {**files, MANIFEST: json.dumps(listed, indent=2) + "\n"}
+    """`files` with tinygen.json, which also lists the others with their SHA-256."""
+    listed = {path: _sha256(text.encode("utf-8")) for path, text in sorted(files.items())}
+    return {**files, MANIFEST: json.dumps({**facts, "files": listed}, indent=2) + "\n"}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Write `files` as `folder`, replacing an earlier output of tinygen there.
 
-    Raises OutputError, with nothing changed, when the folder holds files that tinygen did not write or cannot be made.
+    Raises OutputError, with nothing changed, when the folder holds files that tinygen did not write or that somebody
+    changed since, or when it cannot be made.
     """
     foreign = foreign_files(folder)
     if foreign:
         raise OutputError(
-            "output folder holds files that tinygen did not write",
+            "output folder holds files that tinygen did not write, or that were changed since",
             where=str(folder),
             found=", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""),
             remedy="choose another folder with --output, or move them away",
@@ -142,17 +148,20 @@ def write(files: Mapping[str, str], folder: Path) -> None:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Files in `folder` that an earlier tinygen run did not list in its tinygen.json, nor PlatformIO built there."""
+    """Files in `folder` that are not as an earlier tinygen run listed them in its tinygen.json; PlatformIO's apart."""
     if not folder.exists():
         return []
     if not folder.is_dir():
         raise OutputError("output is not a folder", where=str(folder), remedy="choose another with --output")
     try:
         present = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-        ours = json.loads((folder / MANIFEST).read_text("utf-8"))["files"] if MANIFEST in present else []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if MANIFEST not in present:
+            return present
+        ours = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        others = [path for path in present if path != MANIFEST and not path.startswith(f"{BUILD_FOLDER}/")]
+        return [path for path in others if ours.get(path) != _sha256((folder / path).read_bytes())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError("output folder cannot be read", where=str(folder), found=str(error)) from None
-    return [path for path in present if path not in ours and not (ours and path.startswith(f"{BUILD_FOLDER}/"))]
 
 
 def _replace(files: Mapping[str, str], folder: Path) -> None:
@@ -166,6 +175,11 @@ def _replace(files: Mapping[str, str], folder: Path) -> None:
             (fresh / path).write_text(text, "utf-8", newline="\n")
         if folder.exists():
             os.replace(folder, old)
-        os.replace(fresh, folder)
+        try:
+            os.replace(fresh, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
