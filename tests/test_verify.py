@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tinygen
 from tests.modelbuilder import ModelBuilder
 from tests.small_models import two_convolutions
 from tinygen.driver import Compiled, Model, compile_model
@@ -84,6 +88,36 @@ def test_numerics_profile_of_the_c_is_its_own() -> None:
 def test_interpreter_that_refuses(golden: Golden) -> None:
     with pytest.raises(ToolError, match="the reference interpreter refuses this model, found "):
         golden.run(b"nothing at all", [[]])
+
+
+def test_interpreter_that_crashes() -> None:
+    """The process dies: one line says so, and the next model gets a new process."""
+    data = two_convolutions()
+    samples = random_samples(tflite.read(data, "net.tflite"), 1)
+    with Golden() as worker:
+        worker.run(data, samples)
+        assert worker._worker is not None
+        worker._worker.kill()
+        worker._worker.wait()
+        with pytest.raises(ToolError, match="the reference interpreter crashed on this model; `tinygen verify --no-"):
+            worker.run(data, samples)
+        assert len(worker.run(data, samples)) == 1
+
+
+def test_verify_in_a_plain_script(tmp_path: Path) -> None:
+    """The Python API needs no `if __name__ == "__main__"` around it."""
+    (tmp_path / "net.tflite").write_bytes(two_convolutions())
+    (tmp_path / "script.py").write_text(
+        "from tinygen.driver import compile_model, load\n"
+        "from tinygen.verify.compare import verify\n"
+        "from tinygen.verify.samples import random_samples\n"
+        "result = compile_model(load('net.tflite'))\n"
+        "print(verify(result, random_samples(result.model.graph, 2)).difference)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(tinygen.__file__).parent.parent)}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n" and done.stderr == ""
 
 
 def test_compiler_that_fails(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import tinygen
 from tinygen.errors import ToolError
 from tinygen.ir import Array
 
+WORKER = "tinygen.verify.golden_worker"
 _WITHOUT = "`tinygen verify --no-interpreter` compares the C with the NumPy reference alone"
 
 
@@ -19,11 +23,7 @@ class Golden:
     """A worker process with one reference interpreter; a context manager."""
 
     def __init__(self) -> None:
-        self._pool = self._start()
-
-    @staticmethod
-    def _start() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._worker: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Golden:
         return self
@@ -31,59 +31,43 @@ class Golden:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown()
+        self._stop()
 
     def run(self, model: bytes, samples: Sequence[Sequence[Array]]) -> list[dict[int, Array]]:
         """For each sample, tensor index -> value of every tensor that the interpreter holds.
 
-        Raises ToolError when the interpreter refuses the model or crashes.
+        Raises ToolError when the interpreter refuses the model or crashes; the next run then gets a new process.
         """
         try:
-            return self._pool.submit(_run, model, samples).result()
-        except BrokenProcessPool:
-            self._pool = self._start()
-            raise ToolError(
-                "the reference interpreter crashed on this model",
-                remedy=_WITHOUT,
-            ) from None
-        except (RuntimeError, ValueError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ToolError("the reference interpreter refuses this model", found=first, remedy=_WITHOUT) from None
+            values, problem = self._ask((model, samples))
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            self._stop()
+            raise ToolError("the reference interpreter crashed on this model", remedy=_WITHOUT) from None
+        if problem:
+            raise ToolError("the reference interpreter refuses this model", found=problem, remedy=_WITHOUT)
+        found: list[dict[int, Array]] = values
+        return found
+
+    def _ask(self, request: Any) -> Any:
+        if self._worker is None:
+            self._worker = _start()
+        assert self._worker.stdin is not None and self._worker.stdout is not None  # both are pipes
+        pickle.dump(request, self._worker.stdin)
+        self._worker.stdin.flush()
+        return pickle.load(self._worker.stdout)
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.communicate()
+            self._worker = None
 
 
-_cached: tuple[bytes, Any] | None = None
-
-
-def _run(model: bytes, samples: Sequence[Sequence[Array]]) -> list[dict[int, Array]]:
-    interpreter = _interpreter(model)
-    inputs = interpreter.get_input_details()
-    indices = [int(detail["index"]) for detail in interpreter.get_tensor_details()]
-    results = []
-    for sample in samples:
-        for detail, value in zip(inputs, sample, strict=True):
-            interpreter.set_tensor(detail["index"], value)
-        interpreter.invoke()
-        values = {}
-        for index in indices:
-            try:
-                values[index] = interpreter.get_tensor(index).copy()
-            except ValueError:  # a temporary of the interpreter's own, without data
-                continue
-        results.append(values)
-    return results
-
-
-def _interpreter(model: bytes) -> Any:
-    """The interpreter of `model`, kept from call to call."""
-    global _cached
-    if _cached is None or _cached[0] != model:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415 - only in the worker
-
-        interpreter = Interpreter(
-            model_content=model,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
-        )
-        interpreter.allocate_tensors()
-        _cached = (model, interpreter)
-    return _cached[1]
+def _start() -> subprocess.Popen[bytes]:
+    """A fresh interpreter of Python, which does not run its caller's script again as multiprocessing would."""
+    place = str(Path(tinygen.__file__).resolve().parent.parent)
+    paths = [place, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", WORKER]
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
