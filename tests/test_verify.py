@@ -99,9 +99,20 @@ def test_interpreter_that_crashes() -> None:
         assert worker._worker is not None
         worker._worker.kill()
         worker._worker.wait()
-        with pytest.raises(ToolError, match="the reference interpreter crashed on this model; `tinygen verify --no-"):
+        with pytest.raises(
+            ToolError, match="the reference interpreter crashed or hung on this model; `tinygen verify --no-"
+        ):
             worker.run(data, samples)
         assert len(worker.run(data, samples)) == 1
+
+
+def test_interpreter_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of no time at all: the worker is stopped before it can answer."""
+    monkeypatch.setattr("tinygen.verify.golden.LIMIT_SECONDS", 0)
+    data = two_convolutions()
+    samples = random_samples(tflite.read(data, "net.tflite"), 1)
+    with Golden() as worker, pytest.raises(ToolError, match="crashed or hung"):
+        worker.run(data, samples)
 
 
 def test_verify_in_a_plain_script(tmp_path: Path) -> None:

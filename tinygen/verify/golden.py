@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from tinygen.errors import ToolError
 from tinygen.ir import Array
 
 WORKER = "tinygen.verify.golden_worker"
+LIMIT_SECONDS = 600
+"""A batch of samples that takes longer counts as hung."""
 _WITHOUT = "`tinygen verify --no-interpreter` compares the C with the NumPy reference alone"
 
 
@@ -36,13 +39,13 @@ class Golden:
     def run(self, model: bytes, samples: Sequence[Sequence[Array]]) -> list[dict[int, Array]]:
         """For each sample, tensor index -> value of every tensor that the interpreter holds.
 
-        Raises ToolError when the interpreter refuses the model or crashes; the next run then gets a new process.
+        Raises ToolError when the interpreter refuses the model, crashes or hangs; the next run then gets a new process.
         """
         try:
             values, problem = self._ask((model, samples))
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             self._stop()
-            raise ToolError("the reference interpreter crashed on this model", remedy=_WITHOUT) from None
+            raise ToolError("the reference interpreter crashed or hung on this model", remedy=_WITHOUT) from None
         if problem:
             raise ToolError("the reference interpreter refuses this model", found=problem, remedy=_WITHOUT)
         found: list[dict[int, Array]] = values
@@ -52,9 +55,14 @@ class Golden:
         if self._worker is None:
             self._worker = _start()
         assert self._worker.stdin is not None and self._worker.stdout is not None  # both are pipes
-        pickle.dump(request, self._worker.stdin)
-        self._worker.stdin.flush()
-        return pickle.load(self._worker.stdout)
+        limit = threading.Timer(LIMIT_SECONDS, self._worker.kill)
+        limit.start()
+        try:
+            pickle.dump(request, self._worker.stdin)
+            self._worker.stdin.flush()
+            return pickle.load(self._worker.stdout)
+        finally:
+            limit.cancel()
 
     def _stop(self) -> None:
         if self._worker is not None:
