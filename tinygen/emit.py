@@ -139,7 +139,6 @@ def _comment(text: str) -> str:
 
 def _port(port: Port) -> dict[str, Any]:
     tensor = port.tensor
-    quantised = tensor.quant is not None and len(tensor.quant.scale) == 1
     return {
         "symbol": port.symbol,
         "upper": port.symbol.upper(),
@@ -148,8 +147,8 @@ def _port(port: Port) -> dict[str, Any]:
         "bytes": tensor.bytes,
         "shape": "x".join(map(str, tensor.shape)) or "scalar",
         "tensor_name": tensor.name,
-        "scale": f"{float_literal(tensor.scale)}f" if quantised else None,
-        "zero_point": tensor.zero_point if quantised else None,
+        "scale": f"{float_literal(tensor.scale)}f" if tensor.per_tensor else None,
+        "zero_point": tensor.zero_point if tensor.per_tensor else None,
     }
 
 

@@ -6,16 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinygen import ops, passes
-from tinygen.driver import PORTABLE, Model
+from tinygen import ops
+from tinygen.driver import Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph, Node, Tensor
-from tinygen.lower import choose
-from tinygen.memory.plan import Plan, most_alive, peak_step, plan
+from tinygen.memory.plan import Plan, most_alive, peak_step
 from tinygen.ops.spec import context_of
 from tinygen.quant import Numerics
-from tinygen.target import load_core
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,11 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
     moment: str | None = None
     if not lines:
         try:
-            compiled, placed = _planned(Model(str(path), data, graph))
+            compiled = compile_model(Model(str(path), data, graph))
         except ModelError as problem:
             lines += problem.lines
         else:
-            arena, (moment, peak) = placed.arena_bytes, _peak(compiled, placed)
+            arena, (moment, peak) = compiled.plan.arena_bytes, _peak(compiled.graph, compiled.plan)
     return Inspection(
         str(path),
         len(data),
@@ -123,24 +121,15 @@ def _row(graph: Graph, node: Node, problems: list[ModelError]) -> Row:
 
 
 def _facts(tensor: Tensor) -> TensorFacts:
-    quant = tensor.quant
-    single = quant is not None and len(quant.scale) == 1
     return TensorFacts(
         tensor.name,
         tensor.dtype,
         tensor.shape,
         tensor.bytes,
-        tensor.scale if single else None,
-        tensor.zero_point if single else None,
-        len(quant.scale) if quant else 0,
+        tensor.scale if tensor.per_tensor else None,
+        tensor.zero_point if tensor.per_tensor else None,
+        len(tensor.quant.scale) if tensor.quant else 0,
     )
-
-
-def _planned(model: Model) -> tuple[Graph, Plan]:
-    graph = passes.run(model.graph)
-    core = load_core(PORTABLE)
-    choices = choose(graph, Numerics.TFLITE, core)
-    return graph, plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
 
 
 def _peak(graph: Graph, placed: Plan) -> tuple[str, tuple[TensorFacts, ...]]:

@@ -60,6 +60,11 @@ class Tensor:
         return self.size * DTYPES[self.dtype].itemsize
 
     @property
+    def per_tensor(self) -> bool:
+        """Whether one scale and zero point hold for all elements."""
+        return self.quant is not None and len(self.quant.scale) == 1
+
+    @property
     def scale(self) -> float:
         """The per-tensor scale."""
         return self._single(self.quant.scale if self.quant else ())

@@ -104,7 +104,6 @@ def manifest(
 
 def _port(port: Port) -> dict[str, Any]:
     tensor = port.tensor
-    quantised = tensor.quant is not None and len(tensor.quant.scale) == 1
     return {
         "symbol": port.symbol,
         "name": tensor.name,
@@ -112,8 +111,8 @@ def _port(port: Port) -> dict[str, Any]:
         "dtype": tensor.dtype,
         "ctype": CTYPES[tensor.dtype],
         "bytes": tensor.bytes,
-        "scale": tensor.scale if quantised else None,
-        "zero_point": tensor.zero_point if quantised else None,
+        "scale": tensor.scale if tensor.per_tensor else None,
+        "zero_point": tensor.zero_point if tensor.per_tensor else None,
     }
 
 
