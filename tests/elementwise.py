@@ -10,12 +10,11 @@ import pytest
 
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_host
-from tinygen import passes
+from tinygen import passes, reference
 from tinygen.errors import ModelError, ModelErrors
 from tinygen.frontend import tflite
 from tinygen.ir import Array
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 
 MOST_ELEMENTS = 4000

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tests.modelbuilder import ModelBuilder, Value
+from tinygen import reference
 from tinygen.driver import Model, compile_model
 from tinygen.frontend import tflite
 from tinygen.ir import DTYPES, Array, Graph
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 from tinygen.verify.host import HostModel
 from tinygen.verify.samples import random_samples

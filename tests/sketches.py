@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tinygen import reference
 from tinygen.driver import Model
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 
 
 def serial_output(elf: Path, mcu: str = "atmega328p", seconds: float = 20) -> str:

@@ -19,7 +19,7 @@ LAYERS = (
     ("ops",),
     ("frontend",),
     ("passes",),
-    ("memory",),
+    ("memory", "reference"),
     ("lower",),
     ("emit",),
     ("project",),

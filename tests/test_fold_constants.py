@@ -8,14 +8,13 @@ import pytest
 from tests.modelbuilder import ModelBuilder, Value
 from tests.movement import like, read_by_kernel
 from tests.oracles import check_model
-from tinygen import passes
+from tinygen import passes, reference
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import Array, Graph
 from tinygen.passes.fold_constants import fold_constants
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 
 INT32 = 2

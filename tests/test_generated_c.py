@@ -16,7 +16,7 @@ from tests.modelbuilder import pack, unpack
 from tests.oracles import model_of
 from tests.random_models import emitters, random_model
 from tests.small_models import two_convolutions
-from tinygen import passes, target
+from tinygen import passes, reference, target
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.emit import emit
 from tinygen.frontend import tflite
@@ -24,7 +24,6 @@ from tinygen.lower import choose, lower
 from tinygen.memory.plan import Plan, as_plan, plan
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.verify import reference
 from tinygen.verify.samples import random_samples
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")

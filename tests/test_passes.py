@@ -10,7 +10,7 @@ from tests.modelbuilder import ModelBuilder, Value
 from tests.movement import like, read_by_kernel
 from tests.random_models import random_model
 from tests.small_models import convolution
-from tinygen import passes
+from tinygen import passes, reference
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph
@@ -19,7 +19,6 @@ from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.merge_equal import merge_equal
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 from tinygen.verify.samples import random_samples
 
 SEEDS = range(20)

@@ -12,12 +12,12 @@ from tests.random_models import emitters, random_model
 from tests.small_models import two_convolutions
 from tests.test_emulated import ROOT, check_on_boards, compiled
 from tests.test_generated_c import operator_model
-from tinygen import target
+from tinygen import reference, target
 from tinygen.driver import load
 from tinygen.errors import ToolError
 from tinygen.quant import Numerics
 from tinygen.target import Target
-from tinygen.verify import board_qemu, reference
+from tinygen.verify import board_qemu
 from tinygen.verify.board import emulate
 from tinygen.verify.board_qemu import MACHINES, QemuBoard
 from tinygen.verify.board_unicorn import UnicornBoard

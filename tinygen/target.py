@@ -68,11 +68,45 @@ class PlatformIO:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One access to a register when a board is set up; `why` says what it does, in the words of the manual.
+
+    Either the register becomes `value`; or it loses the bits of `clear` and then gets those of `set`; or the program
+    waits until its bits of the mask `wait` are `value` (all set, without one).
+    """
+
+    register: str
+    address: int
+    why: str
+    clear: int = 0
+    set: int = 0
+    value: int | None = None
+    wait: int | None = None
+    bits: int = 32
+
+
+@dataclass(frozen=True)
+class Bare:
+    """How a board runs without a framework: what sets up its clock and its serial port.
+
+    `driver` is a file of firmware/family/; `clock_hz` is the processor's clock after the `setup`, `uart_clock_hz` the one
+    that the driver divides.
+    """
+
+    driver: str
+    clock_hz: int
+    uart_address: int
+    uart_clock_hz: int
+    setup: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
 class Target:
     """A board: its processor, its memories, and where these facts are from.
 
     The first RAM region is the one for data. `flash_wait_states` and `uart` are None for a board that is only known.
-    `differs` says why these facts are not those of PlatformIO's manifest.
+    `differs` says why these facts are not those of PlatformIO's manifest. `bare` is None for a board that runs under a
+    framework only.
     """
 
     name: str
@@ -89,6 +123,7 @@ class Target:
     source: str
     aliases: tuple[str, ...] = ()
     differs: str = ""
+    bare: Bare | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
@@ -105,6 +140,16 @@ class Target:
     def ram_bytes(self) -> int:
         """RAM of all regions together."""
         return sum(region.bytes for region in self.ram)
+
+    @property
+    def main_flash(self) -> Region:
+        """The first region of flash with what follows it without a gap."""
+        return _with_neighbours(self.flash)
+
+    @property
+    def main_ram(self) -> Region:
+        """The first region of RAM with what follows it without a gap."""
+        return _with_neighbours(self.ram)
 
     @property
     def largest_flash_bytes(self) -> int:
@@ -238,8 +283,15 @@ def _load_file(name: str) -> Target:
     platformio = _keys(path, data["platformio"], PlatformIO, "platformio")
     data["platformio"] = PlatformIO(**{**platformio, "frameworks": tuple(platformio["frameworks"])})
     data["aliases"] = tuple(data.get("aliases", ()))
+    data["bare"] = _bare(path, data["bare"]) if "bare" in data else None
     data["core"] = load_core(str(data["core"]), str(data["mcu"]))
     return Target(name=name, status=TESTED, **data)
+
+
+def _bare(path: Path, data: dict[str, Any]) -> Bare:
+    _keys(path, data, Bare, "bare")
+    setup = tuple(Step(**_keys(path, step, Step, "bare.setup")) for step in data["setup"])
+    return Bare(**{**data, "setup": setup})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -277,6 +329,13 @@ def _nearest(name: str, candidates: list[str]) -> list[str]:
 
     scored = sorted(((likeness(candidate), candidate) for candidate in candidates), reverse=True)
     return [candidate for (ratio, _), candidate in scored[:3] if ratio >= LEAST_LIKENESS]
+
+
+def _with_neighbours(regions: tuple[Region, ...]) -> Region:
+    first, end = regions[0], regions[0].origin + regions[0].bytes
+    for region in sorted(regions, key=lambda region: region.origin):
+        end += region.bytes if region.origin == end else 0
+    return Region(first.name, first.origin, end - first.origin)
 
 
 def _largest_run(regions: tuple[Region, ...]) -> int:

@@ -9,7 +9,16 @@
 
 #define TG_RUNTIME_VERSION 1
 
-/* Define TG_LAYER_DONE(layer) before the model's source to observe an inference layer by layer. */
+/* Define TG_LAYER_DONE(layer) before the model's source to observe an inference layer by layer; or define TG_LAYER_CYCLES
+ * for all sources, and the function below.
+ */
+#if defined(TG_LAYER_CYCLES) && !defined(TG_LAYER_DONE)
+#ifdef __cplusplus
+extern "C"
+#endif
+void tg_layer_done(int32_t layer);
+#define TG_LAYER_DONE(layer) tg_layer_done(layer)
+#endif
 #ifndef TG_LAYER_DONE
 #define TG_LAYER_DONE(layer) ((void)0)
 #endif

@@ -10,10 +10,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tests.elementwise import VALUES, one_input, refused
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_model
+from tinygen import reference
 from tinygen.frontend import tflite
 from tinygen.ir import Array
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 
 HAS_REFERENCE = False
 """The set of reference kernels has no ELU."""

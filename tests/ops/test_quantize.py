@@ -8,10 +8,10 @@ import pytest
 from tests.elementwise import check_exactly, one_input, refused
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_host, check_model, check_operator
+from tinygen import reference
 from tinygen.frontend import tflite
 from tinygen.ir import Array
 from tinygen.quant import RANGES, Numerics
-from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 
 REAL_TARGETS = ["int8", "uint8", "int16"]

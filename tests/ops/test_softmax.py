@@ -6,9 +6,9 @@ import pytest
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_host, check_model, check_operator
 from tests.reduction import refused
+from tinygen import reference
 from tinygen.frontend import tflite
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 
 

@@ -8,9 +8,9 @@ import pytest
 from tests.elementwise import VALUES, check_all_values, one_input, refused
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_operator
+from tinygen import reference
 from tinygen.frontend import tflite
 from tinygen.quant import Numerics
-from tinygen.verify import reference
 from tinygen.verify.golden import Golden
 
 SCALE, ZERO_POINT = 1 / 128, 0

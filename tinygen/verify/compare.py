@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygen import reference
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import Array, Graph
 from tinygen.quant import Numerics
 from tinygen.target import Target
-from tinygen.verify import reference
 from tinygen.verify.board import Board, emulate
 from tinygen.verify.golden import Golden
 from tinygen.verify.host import HostModel
