@@ -20,7 +20,7 @@ LAYERS = (
     ("frontend",),
     ("passes",),
     ("memory", "reference"),
-    ("lower",),
+    ("lower", "selftest"),
     ("emit",),
     ("project",),
     ("driver",),

@@ -17,7 +17,7 @@ from tinygen import __version__, driver, ops, target
 from tinygen.budget import weigh
 from tinygen.errors import TinygenError
 from tinygen.inspection import inspect as inspect_model
-from tinygen.project import FORMATS
+from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
 from tinygen.report import tables
 from tinygen.selection import select
@@ -59,7 +59,10 @@ def _print_json(data: Any) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to write.  [default: NAME_FORMAT]")
 @click.option("--name", help="Prefix of every symbol.  [default: the model file's name]")
 @click.option(
-    "--format", "form", type=click.Choice(list(FORMATS)), default="c", show_default=True, help="What to write."
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    help="What to write.  [default: platformio; cmake for a board that PlatformIO does not have; c without a board]",
 )
 @NUMERICS
 @SUBGRAPH
@@ -69,13 +72,14 @@ def compile_command(
     board: str | None,
     output: Path | None,
     name: str | None,
-    form: str,
+    form: str | None,
     numerics: str,
     subgraph: int,
     as_json: bool,
 ) -> None:
     """Turn MODEL (.tflite, int8) into C (exit code 1 when it does not fit the board: nothing is written then)."""
     board_target = _board(board)
+    form = form or default_format(board_target)
     compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics), form)
     budget = weigh(compiled, board_target) if board_target else None
     if budget and not budget.fits:

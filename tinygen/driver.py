@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import passes, project
-from tinygen.emit import emit, emit_project
+from tinygen.emit import emit, emit_firmware, emit_project
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.lower import Program, choose, identifier, lower
 from tinygen.memory.plan import Plan, plan
 from tinygen.quant import Numerics
+from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
 
 PORTABLE = "portable"
@@ -38,10 +39,11 @@ class Compiled:
     program: Program
     manifest: dict[str, Any]
     files: dict[str, str]
+    binaries: dict[str, bytes]
 
     def write(self, folder: Path) -> None:
         """Write the project; raises OutputError."""
-        project.write(self.files, folder)
+        project.write({**self.files, **self.binaries}, folder)
 
 
 def load(path: str | Path, subgraph: int = 0) -> Model:
@@ -70,6 +72,11 @@ def compile_model(
     arena = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
     program = lower(graph, choices, arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
-    facts = project.manifest(program, core, target.name if target else None, digest, numerics.value, form)
-    files = project.lay_out(emit(program), form, symbol) | emit_project(program, form, facts, target)
-    return Compiled(model, graph, arena, program, facts, project.with_manifest(files, facts))
+    facts = project.manifest(program, core, target, digest, numerics.value, form)
+    runs = facts["environments"]
+    files = emit(program) | (emit_firmware(program, target, runs) if target and runs else {})
+    laid_out = project.lay_out(files, form, symbol)
+    beside = emit_project(program, form, facts, target, self_test(graph, numerics) if runs else None)
+    binaries = {facts["model"]: model.data} if facts["model"] else {}
+    text = project.with_manifest(laid_out | beside, binaries, facts)
+    return Compiled(model, graph, arena, program, facts, text, binaries)

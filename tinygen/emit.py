@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jinja2
@@ -13,13 +14,16 @@ from tinygen import __version__
 from tinygen.ir import CTYPES, Array
 from tinygen.lower import Data, Port, Program
 from tinygen.resources import FIRMWARE, TEMPLATES
-from tinygen.target import Target
+from tinygen.selftest import SelfTest
+from tinygen.target import Target, platform_versions
 
 LINE_WIDTH = 100
 MAX_INDENT = 40
 """Columns that a wrapped argument list may be indented by to stand under its parenthesis."""
 RUNTIME_HEADER = "tg_runtime.h"
 PROJECT_TITLE = "{name}: a neural network as plain C"
+STACK_BYTES = 1024
+"""What the linker script of a board without a framework keeps for the stack."""
 AVR_REACH_BYTES = 2**16 - 1024
 """Constants that an AVR's 16-bit addresses reach behind its vectors and what else lies first in program memory."""
 
@@ -58,15 +62,61 @@ def emit(program: Program) -> dict[str, str]:
     }
 
 
-def emit_project(program: Program, form: str, facts: Mapping[str, Any], board: Target | None) -> dict[str, str]:
-    """What a project of format `form` has beside the model's sources: templates/project/<form>/, NAME for its name."""
+def emit_firmware(program: Program, board: Target, runs: Collection[str]) -> dict[str, str]:
+    """The program that runs the model on `board`: its application (app/...) and what that needs of the board (board/...).
+
+    `runs` says how: under "arduino", "bare", or either.
+    """
+    copied = ["app/tg_protocol.c", "app/tg_protocol.h", "board/tg_board.h"]
+    files = {"app/tg_model.h": _render("firmware/tg_model.h.j2", _values(program))}
+    if "arduino" in runs:
+        copied += ["app/sketch.cpp", "board/tg_arduino.cpp"]
+    if "bare" in runs:
+        copied += ["app/main.c", "board/tg_cortex_m.c", "board/tg_uart.h"]
+        files |= emit_bare(board)
+    return files | {path: (FIRMWARE / path).read_text("utf-8") for path in copied}
+
+
+def emit_bare(board: Target) -> dict[str, str]:
+    """What runs `board` without a framework and is this board's alone: its set-up, serial driver and linker script."""
+    assert board.bare
+    values = {"board": board, "version": __version__, "stack_bytes": STACK_BYTES}
+    templates = ("tg_board_config.h", "tg_board.ld")
+    files = {f"board/{name}": _render(f"firmware/{name}.j2", values) for name in templates}
+    family = {"tg_uart": board.bare.driver, "tg_boot": board.bare.boot}
+    copied = {name: FIRMWARE / "family" / f"{source}.c" for name, source in family.items() if source}
+    return {f"board/{name}.c": path.read_text("utf-8") for name, path in copied.items()} | files
+
+
+def emit_project(
+    program: Program, form: str, facts: Mapping[str, Any], board: Target | None, test: SelfTest | None
+) -> dict[str, str]:
+    """What a project of format `form` has beside the sources: templates/project/<form>/, NAME for the model's name.
+
+    A template that prints nothing gives no file.
+    """
     folder = TEMPLATES / "project" / form
-    values = _values(program) | {"facts": facts, "board": board, "title": PROJECT_TITLE.format(name=program.name)}
-    paths = sorted(path.relative_to(TEMPLATES).as_posix() for path in folder.rglob("*.j2"))
-    return {
-        path.removeprefix(f"project/{form}/").removesuffix(".j2").replace("NAME", program.name): _render(path, values)
-        for path in paths
+    values = _values(program) | {
+        "facts": facts,
+        "board": board,
+        "test": test,
+        "platform": _platform(board),
+        "title": PROJECT_TITLE.format(name=program.name),
     }
+    found = {}
+    for path in sorted(path.relative_to(TEMPLATES).as_posix() for path in folder.rglob("*.j2")):
+        text = _render(path, values)
+        if text.strip():
+            found[path.removeprefix(f"project/{form}/").removesuffix(".j2").replace("NAME", program.name)] = text
+    return found
+
+
+def _platform(board: Target | None) -> str:
+    """PlatformIO's platform of `board`, of the major version that it was tested with."""
+    if board is None or not board.platformio.platform:
+        return ""
+    major = platform_versions()[board.platformio.platform].split(".")[0]
+    return f"{board.platformio.platform}@^{major}.0.0"
 
 
 def _values(program: Program) -> dict[str, Any]:
@@ -76,9 +126,15 @@ def _values(program: Program) -> dict[str, Any]:
         "upper": program.name.upper(),
         "version": __version__,
         "far_bytes": _far_bytes(program),
-        "inputs": [_port(port) for port in program.inputs],
+        "inputs": _inputs(program),
         "outputs": [_port(port) for port in program.outputs],
     }
+
+
+def _inputs(program: Program) -> list[dict[str, Any]]:
+    """The inputs, each with its offset when all lie one after another."""
+    offsets = itertools.accumulate((port.tensor.bytes for port in program.inputs), initial=0)
+    return [{**_port(port), "offset": offset} for port, offset in zip(program.inputs, offsets, strict=False)]
 
 
 def _render(template: str, values: dict[str, Any]) -> str:
@@ -149,7 +205,16 @@ def _port(port: Port) -> dict[str, Any]:
         "tensor_name": tensor.name,
         "scale": f"{float_literal(tensor.scale)}f" if tensor.per_tensor else None,
         "zero_point": tensor.zero_point if tensor.per_tensor else None,
+        "limits": _limits(tensor.dtype),
     }
+
+
+def _limits(dtype: str) -> tuple[int, int] | None:
+    """The least and the greatest value of an integer type that a float holds exactly."""
+    if dtype not in ("int8", "uint8", "int16"):
+        return None
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def float_literal(value: float) -> str:

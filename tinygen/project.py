@@ -20,71 +20,99 @@ from tinygen.lower import Port, Program
 from tinygen.target import Core, Target
 
 MANIFEST = "tinygen.json"
-BUILD_FOLDER = ".pio"
-"""Where PlatformIO builds, inside the project; nothing in it is worth keeping."""
+BUILD_FOLDERS = (".pio", "build")
+"""Where PlatformIO and CMake build, inside the project; nothing in them is worth keeping."""
 
 
 @dataclass(frozen=True)
 class Format:
     """A kind of project: in which of its folders the model's public headers and its sources lie, NAME for the model's.
 
-    What it has beside them are the files of templates/project/<its name>/. `framework` is what PlatformIO must offer
-    for the board, of a format that is for one board.
+    A format that makes a program of them has folders for the application and for what that needs of its board. What it
+    has beside all these are the files of templates/project/<its name>/.
     """
 
     include: str
     source: str
-    framework: str = ""
+    application: str = ""
+    board: str = ""
 
 
+PLATFORMIO = "platformio"
 FORMATS = MappingProxyType(
     {
-        "c": Format("include", "src"),
-        "cmake": Format("include", "src"),
+        PLATFORMIO: Format("lib/NAME/include", "lib/NAME/src", application="src", board="lib/tg_board"),
         "arduino": Format("src", "src"),
-        "platformio": Format("lib/NAME/include", "lib/NAME/src", framework="arduino"),
+        "cmake": Format("include", "src", application="firmware", board="firmware"),
+        "c": Format("include", "src"),
     }
 )
+ARDUINO, BARE = "arduino", "bare"
+"""How a program runs: under the Arduino framework, or with nothing but its own start-up."""
+
+
+def default_format(board: Target | None) -> str:
+    """The format that does most for `board`."""
+    if board is None:
+        return "c"
+    if board.platformio.board and environments(board, PLATFORMIO):
+        return PLATFORMIO
+    return "cmake"
+
+
+def environments(board: Target | None, form: str) -> dict[str, str]:
+    """How a program of such a project can run on `board`, each with the name of PlatformIO's environment for it."""
+    if board is None or not FORMATS[form].application:
+        return {}
+    found = {}
+    if form == PLATFORMIO and "arduino" in board.platformio.frameworks:
+        found[ARDUINO] = board.platformio.board
+    if board.bare:
+        found[BARE] = f"{board.platformio.board or board.name}_bare"
+    return found
 
 
 def check_board(board: Target | None, form: str) -> None:
     """Raise TargetError when a project of that format cannot be for `board`."""
-    framework = FORMATS[form].framework
-    if not framework:
+    if form != PLATFORMIO:
         return
     if board is None:
         raise TargetError(f"a {form} project is for one board", remedy="add --board BOARD; `tinygen boards` lists them")
     elsewhere = "choose another board, or --format c or cmake"
     if not board.platformio.board:
         raise TargetError("PlatformIO does not have this board", where=board.name, remedy=elsewhere)
-    if framework not in board.platformio.frameworks:
+    if not environments(board, form):
         found = ", ".join(board.platformio.frameworks)
-        what = f"PlatformIO has no {framework} framework for this board"
+        what = "PlatformIO has no Arduino framework for this board, and tinygen no start-up"
         raise TargetError(what, where=board.name, found=found, remedy=elsewhere)
 
 
 def lay_out(sources: Mapping[str, str], form: str, name: str) -> dict[str, str]:
-    """The model's files (include/... and src/...) at their places in a project of that format."""
+    """Files at their places in a project of that format: the model's (include/, src/), the program's (app/, board/)."""
     places = _places(form, name)
     return {"/".join([places[path.split("/")[0]], *path.split("/")[1:]]): text for path, text in sources.items()}
 
 
 def _places(form: str, name: str) -> dict[str, str]:
-    """The folders of the headers (include) and of the sources (src) of the model of that name."""
-    places = {"include": FORMATS[form].include, "src": FORMATS[form].source}
+    """The folders of the model of that name, of the application, and of what that needs of its board."""
+    layout = FORMATS[form]
+    places = {"include": layout.include, "src": layout.source, "app": layout.application, "board": layout.board}
     return {kind: folder.replace("NAME", name) for kind, folder in places.items()}
 
 
 def manifest(
-    program: Program, core: Core, board: str | None, sha256: str, numerics: str, form: str = "c"
+    program: Program, core: Core, board: Target | None, sha256: str, numerics: str, form: str = "c"
 ) -> dict[str, Any]:
     """What tinygen.json says: how to build the sources, and what the model takes and gives."""
     places = _places(form, program.name)
+    runs = environments(board, form)
     return {
         "tinygen": __version__,
         "name": program.name,
         "format": form,
-        "board": board,
+        "board": board.name if board else None,
+        "environments": runs,
+        "model": f"model/{program.name}.tflite" if runs else None,
         "core": core.name,
         "numerics": numerics,
         "header": f"{program.name}.h",
@@ -116,9 +144,10 @@ def _port(port: Port) -> dict[str, Any]:
     }
 
 
-def with_manifest(files: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
-    """`files` with tinygen.json, which also lists the others with their SHA-256."""
-    listed = {path: _sha256(text.encode("utf-8")) for path, text in sorted(files.items())}
+def with_manifest(files: Mapping[str, str], binaries: Mapping[str, bytes], facts: Mapping[str, Any]) -> dict[str, str]:
+    """`files` with tinygen.json, which also lists the others, and the `binaries` beside them, with their SHA-256."""
+    contents = {path: text.encode("utf-8") for path, text in files.items()} | binaries
+    listed = {path: _sha256(data) for path, data in sorted(contents.items())}
     return {**files, MANIFEST: json.dumps({**facts, "files": listed}, indent=2) + "\n"}
 
 
@@ -126,7 +155,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write(files: Mapping[str, str], folder: Path) -> None:
+def write(files: Mapping[str, str | bytes], folder: Path) -> None:
     """Write `files` as `folder`, replacing an earlier output of tinygen there.
 
     Raises OutputError, with nothing changed, when the folder holds files that tinygen did not write or that somebody
@@ -147,7 +176,7 @@ def write(files: Mapping[str, str], folder: Path) -> None:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Files in `folder` that are not as an earlier tinygen run listed them in its tinygen.json; PlatformIO's apart."""
+    """Files in `folder` that are not as an earlier tinygen run listed them in its tinygen.json; builds apart."""
     if not folder.exists():
         return []
     if not folder.is_dir():
@@ -157,21 +186,21 @@ def foreign_files(folder: Path) -> list[str]:
         if MANIFEST not in present:
             return present
         ours = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-        others = [path for path in present if path != MANIFEST and not path.startswith(f"{BUILD_FOLDER}/")]
+        others = [path for path in present if path != MANIFEST and path.split("/")[0] not in BUILD_FOLDERS]
         return [path for path in others if ours.get(path) != _sha256((folder / path).read_bytes())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError("output folder cannot be read", where=str(folder), found=str(error)) from None
 
 
-def _replace(files: Mapping[str, str], folder: Path) -> None:
+def _replace(files: Mapping[str, str | bytes], folder: Path) -> None:
     """Build the folder beside its place and move it there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         fresh, old = staging / "new", staging / "old"
-        for path, text in files.items():
+        for path, contents in files.items():
             (fresh / path).parent.mkdir(parents=True, exist_ok=True)
-            (fresh / path).write_text(text, "utf-8", newline="\n")
+            (fresh / path).write_bytes(contents if isinstance(contents, bytes) else contents.encode("utf-8"))
         if folder.exists():
             os.replace(folder, old)
         try:

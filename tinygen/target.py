@@ -22,6 +22,7 @@ else:
 
 TESTED, KNOWN = "tested", "known"
 KNOWN_TABLE = "known.csv"
+PLATFORM_TABLE = "platforms.csv"
 KNOWN_SOURCE = "PlatformIO's board manifest; memory at the origins usual for the family"
 MCU_MARK = "{mcu}"
 LEAST_LIKENESS = 0.5
@@ -89,8 +90,9 @@ class Step:
 class Bare:
     """How a board runs without a framework: what sets up its clock and its serial port.
 
-    `driver` is a file of firmware/family/; `clock_hz` is the processor's clock after the `setup`, `uart_clock_hz` the one
-    that the driver divides.
+    `driver` is a file of firmware/family/; `clock_hz` is the processor's clock after the `setup`, `uart_clock_hz` the
+    one that the driver divides. `boot`, where the boot ROM wants code of the program before its vectors, is the file of
+    firmware/family/ that has it.
     """
 
     driver: str
@@ -98,6 +100,7 @@ class Bare:
     uart_address: int
     uart_clock_hz: int
     setup: tuple[Step, ...]
+    boot: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,13 @@ def load_core(name: str, mcu: str = "") -> Core:
 def known_boards() -> dict[str, KnownBoard]:
     """The facts that PlatformIO's manifests state, by PlatformIO's board id; it has boards with a file too."""
     return _known_boards(BOARDS / KNOWN_TABLE)
+
+
+@lru_cache(maxsize=1)
+def platform_versions() -> dict[str, str]:
+    """PlatformIO's platforms, each with the version whose facts are ours."""
+    lines = (BOARDS / PLATFORM_TABLE).read_text("utf-8").splitlines()
+    return {row["platform"]: row["version"] for row in csv.DictReader(lines)}
 
 
 @lru_cache(maxsize=4)
