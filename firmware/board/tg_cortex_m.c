@@ -12,6 +12,7 @@
 #define TG_SYSTICK_CONTROL TG_REGISTER(0xE000E010u)
 #define TG_SYSTICK_RELOAD TG_REGISTER(0xE000E014u)
 #define TG_SYSTICK_VALUE TG_REGISTER(0xE000E018u)
+#define TG_INTERRUPTS_OFF ((volatile uint32_t *)0xE000E180)
 #define TG_VECTOR_TABLE TG_REGISTER(0xE000ED08u)
 #define TG_CPACR TG_REGISTER(0xE000ED88u)
 #define TG_CFSR TG_REGISTER(0xE000ED28u)
@@ -21,6 +22,7 @@
 #define TG_DWT_CYCLES TG_REGISTER(0xE0001004u)
 #define TG_DWT_LOCK TG_REGISTER(0xE0001FB0u)
 
+enum { TG_INTERRUPT_WORDS = __ARM_ARCH >= 7 ? 8 : 1 };
 enum { TG_SYSTICK_ENABLE = 1, TG_SYSTICK_INTERRUPT = 2, TG_SYSTICK_PROCESSOR_CLOCK = 4, TG_SYSTICK_LAST = 0xFFFFFF };
 #define TG_TRACE_ENABLE (UINT32_C(1) << 24)
 #define TG_BUS_ADDRESS_VALID (UINT32_C(1) << 15)
@@ -136,9 +138,19 @@ static void __attribute__((naked)) tg_fault(void)
                    "bx r1\n");
 }
 
+/* A boot loader may leave interrupts on that have no vector here, or all of them masked. */
+static void tg_take_over_interrupts(void)
+{
+    for (uint32_t i = 0; i < TG_INTERRUPT_WORDS; ++i) {
+        TG_INTERRUPTS_OFF[i] = 0xFFFFFFFFu;
+    }
+    TG_VECTOR_TABLE = (uint32_t)tg_vectors;
+    __asm volatile("dsb\nisb\ncpsie i" : : : "memory");
+}
+
 static void __attribute__((noinline, noreturn)) tg_start(void)
 {
-    TG_VECTOR_TABLE = (uint32_t)tg_vectors;
+    tg_take_over_interrupts();
     for (ptrdiff_t i = 0; i < tg_data_end - tg_data_start; ++i) {
         tg_data_start[i] = tg_data_in_flash[i];
     }
