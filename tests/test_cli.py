@@ -49,7 +49,7 @@ def complaint(*arguments: object) -> str:
 
 def test_compile_writes_a_folder(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "net"
-    done = tinygen("compile", model, "--board", "bluepill_f103c8", "--output", output)
+    done = tinygen("compile", model, "--board", "bluepill_f103c8", "--format", "c", "--output", output)
     assert "net_invoke()" in done.stdout and "Blue Pill" in done.stdout
     names = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
     expected = [
@@ -76,11 +76,24 @@ def test_compile_writes_a_folder(model: Path, tmp_path: Path) -> None:
     }
 
 
-def test_compile_json_and_default_folder(model: Path) -> None:
-    done = tinygen("compile", model.name, "--json", "--name", "My Net!", cwd=model.parent)
+@pytest.mark.parametrize(
+    ("board", "form", "source"),
+    [
+        ((), "c", "src/my_net.c"),
+        (("--board", "uno"), "platformio", "lib/my_net/src/my_net.c"),
+        (("--board", "mps2-an386"), "cmake", "src/my_net.c"),
+    ],
+)
+def test_compile_json_and_what_is_written_by_default(
+    board: tuple[str, ...], form: str, source: str, model: Path
+) -> None:
+    done = tinygen("compile", model.name, "--json", "--name", "My Net!", *board, cwd=model.parent)
     facts = json.loads(done.stdout)
-    assert facts["name"] == "my_net" and facts["output"] == "my_net_c"
-    assert sorted(facts["files"]) == facts["files"] and (model.parent / "my_net_c" / "src" / "my_net.c").is_file()
+    assert facts["name"] == "my_net" and facts["output"] == f"my_net_{form}" and facts["format"] == form
+    folder = model.parent / f"my_net_{form}"
+    assert sorted(facts["files"]) == facts["files"] and (folder / source).is_file()
+    if facts["model"]:
+        assert (folder / facts["model"]).read_bytes() == model.read_bytes()
 
 
 def test_compile_again_replaces_its_own_output(model: Path, tmp_path: Path) -> None:
@@ -160,7 +173,7 @@ def test_unknown_board_suggests_the_nearest(model: Path) -> None:
     [
         (["compile"], "Missing argument 'MODEL'"),
         (["compil"], "No such command 'compil'"),
-        (["compile", "m.tflite", "--format", "zip"], "'zip' is not one of 'c', 'cmake', 'arduino', 'platformio'"),
+        (["compile", "m.tflite", "--format", "zip"], "'zip' is not one of 'platformio', 'arduino', 'cmake', 'c'"),
         (["verify", "m.tflite", "--samples", "0"], "0 is not in the range x>=1"),
     ],
 )

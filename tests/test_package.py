@@ -53,7 +53,7 @@ def test_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None
         environment = {**os.environ, "PYTHONPATH": str(place), "TINYGEN_DEBUG": "1"}
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=environment)
         files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
-        outputs.append([path.read_text("utf-8") for path in files])
+        outputs.append([path.read_bytes() for path in files])
     assert outputs[0] == outputs[1]
     found = subprocess.run(
         [sys.executable, "-c", "import tinygen.resources; print(tinygen.resources.BOARDS)"],

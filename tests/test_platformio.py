@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
-from platformio.dependencies import get_core_dependencies
 
-from tests.sketches import assert_prints_the_reference, serial_output
+from tests.pio import make_core_folder, pio
 from tests.small_models import two_convolutions
 from tests.test_cli import complaint
 from tinygen import target
 from tinygen.driver import Compiled, Model, compile_model, load
 from tinygen.errors import OutputError
 from tinygen.frontend import tflite
+from tinygen.project import environments
 from tinygen.target import Target
 
 ROOT = Path(__file__).parent.parent
-STAND_INS = Path(__file__).parent / "platformio"
-BUILD_SECONDS = 50
-"""A request to PlatformIO's registry is given up after 60 s only: no test may get as far as that."""
-TOOL_SCONS = """\
-from SCons.Script import main
-
-main()
-"""
 
 
 def compiled(board: str) -> Compiled:
@@ -39,64 +27,46 @@ def compiled(board: str) -> Compiled:
     return compile_model(Model("net.tflite", data, tflite.read(data, "net")), target.load(board), form="platformio")
 
 
-def arduino_boards() -> list[Target]:
-    """The boards with a file for which PlatformIO has the Arduino framework."""
-    return [board for board in target.load_all() if "arduino" in board.platformio.frameworks]
-
-
-def own(folder: Path, kind: str, name: str, version: str) -> None:
-    """Mark the package in `folder` as one that PlatformIO installed from its registry."""
-    spec = {"owner": "platformio", "id": None, "name": name, "requirements": None, "uri": None}
-    facts = {"type": kind, "name": name, "version": version, "spec": spec}
-    (folder / ".piopm").write_text(json.dumps(facts))
+def boards() -> list[Target]:
+    """The boards with a file that get a PlatformIO project."""
+    return [board for board in target.load_all() if board.platformio.board and environments(board, "platformio")]
 
 
 @pytest.fixture(scope="module")
 def core_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of PlatformIO's with SCons and the stand-in platforms installed."""
-    folder = tmp_path_factory.mktemp("core")
-    scons = folder / "packages" / "tool-scons"
-    scons.mkdir(parents=True)
-    version = get_core_dependencies()["tool-scons"].removeprefix("~")
-    facts = {"name": "tool-scons", "version": version, "description": "SCons of this Python", "system": "*"}
-    (scons / "package.json").write_text(json.dumps(facts))
-    (scons / "scons.py").write_text(TOOL_SCONS)
-    own(scons, "tool", "tool-scons", version)
-    for source in STAND_INS.iterdir():
-        place = folder / "platforms" / source.name
-        shutil.copytree(source, place)
-        own(place, "platform", source.name, json.loads((place / "platform.json").read_text())["version"])
-    return folder
+    return make_core_folder(tmp_path_factory.mktemp("core"))
 
 
-def pio_run(project: Path, core_folder: Path) -> None:
-    """`pio run` in the project, as its user types it."""
-    settings = {"CORE_DIR": str(core_folder), "SETTING_ENABLE_TELEMETRY": "no", "DISABLE_UPGRADE_CHECK": "true"}
-    environment = {**os.environ, **{f"PLATFORMIO_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, "-m", "platformio", "run"]
-    result = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, timeout=BUILD_SECONDS
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "warning" not in result.stdout + result.stderr, result.stdout + result.stderr
-
-
-@pytest.mark.parametrize("board", arduino_boards(), ids=lambda board: board.name)
-def test_every_board_with_the_framework_gets_a_project(board: Target) -> None:
+@pytest.mark.parametrize("board", boards(), ids=lambda board: board.name)
+def test_every_board_gets_a_project(board: Target) -> None:
     result = compiled(board.name)
-    ini = ConfigParser()
+    ini = ConfigParser(interpolation=None)
     ini.read_string(result.files["platformio.ini"])
     names = board.platformio
-    assert ini.sections() == [f"env:{names.board}"]
-    expected = {"platform": names.platform, "board": names.board, "framework": "arduino", "monitor_speed": "115200"}
-    assert dict(ini[ini.sections()[0]]) == expected
+    wanted = ["platformio", "env"]
+    if "arduino" in names.frameworks:
+        wanted.append(f"env:{names.board}")
+        assert dict(ini[f"env:{names.board}"]) == {"framework": "arduino"}
+        assert {"src/sketch.cpp", "lib/tg_board/tg_arduino.cpp"} <= set(result.files)
+    if board.bare:
+        wanted.append(f"env:{names.board}_bare")
+        assert set(ini[wanted[-1]]) == {"board_build.ldscript", "build_unflags", "build_flags", "extra_scripts"}
+        assert {"src/main.c", ini[wanted[-1]]["board_build.ldscript"], ini[wanted[-1]]["extra_scripts"]} <= set(
+            result.files
+        )
+    assert ini.sections() == wanted
+    assert ini["platformio"]["default_envs"] == wanted[2].removeprefix("env:")
+    platform, _, version = ini["env"]["platform"].partition("@")
+    assert platform == names.platform and version == f"^{target.platform_versions()[platform].split('.')[0]}.0.0"
+    assert ini["env"]["board"] == names.board and ini["env"]["monitor_speed"] == "115200"
     assert json.loads(result.files["lib/net/library.json"])["name"] == "net"
     assert board.title in result.files["README.md"]
-    assert {"lib/net/include/net.h", "lib/net/src/net.c", "src/main.cpp", ".gitignore"} <= set(result.files)
+    assert {"lib/net/include/net.h", "lib/net/src/net.c", ".gitignore"} <= set(result.files)
+    assert result.binaries == {"model/net.tflite": two_convolutions()}
 
 
 def test_there_are_boards_enough() -> None:
-    assert len(arduino_boards()) > 40
+    assert len(boards()) > 40
 
 
 @pytest.mark.parametrize(
@@ -108,9 +78,9 @@ def test_there_are_boards_enough() -> None:
             "mps2-an386: PlatformIO does not have this board; choose another board, or --format c or cmake",
         ),
         (
-            "nucleo_h7a3zi_q",
-            "nucleo_h7a3zi_q: PlatformIO has no arduino framework for this board, found cmsis, stm32cube, zephyr; "
-            "choose another board, or --format c or cmake",
+            "1bitsy_stm32f415rgt",
+            "1bitsy_stm32f415rgt: PlatformIO has no Arduino framework for this board, and tinygen no start-up, found "
+            "libopencm3, cmsis, spl, stm32cube; choose another board, or --format c or cmake",
         ),
     ],
 )
@@ -122,9 +92,10 @@ def test_a_board_that_cannot_be_is_refused(board: str | None, message: str, tmp_
     assert not place.exists()
 
 
-def test_compiling_again_replaces_what_platformio_built(tmp_path: Path) -> None:
-    """Only in a project of ours, and only its folder of builds."""
-    built = tmp_path / "project" / ".pio" / "build" / "firmware.elf"
+@pytest.mark.parametrize("builds", [".pio", "build"])
+def test_compiling_again_replaces_what_was_built(builds: str, tmp_path: Path) -> None:
+    """Only in a project of ours, and only the folders of builds."""
+    built = tmp_path / "project" / builds / "firmware.elf"
     for _ in range(2):
         compiled("uno").write(tmp_path / "project")
         assert not built.exists()
@@ -133,16 +104,27 @@ def test_compiling_again_replaces_what_platformio_built(tmp_path: Path) -> None:
     (tmp_path / "project" / "src" / "mine.cpp").touch()
     with pytest.raises(OutputError, match=r"found src/mine\.cpp;"):
         compiled("uno").write(tmp_path / "project")
-    shutil.copytree(tmp_path / "project" / ".pio", tmp_path / "other" / ".pio")
+    built.rename(tmp_path / "other.elf")
+    (tmp_path / "other" / builds).mkdir(parents=True)
+    (tmp_path / "other.elf").rename(tmp_path / "other" / builds / "firmware.elf")
     with pytest.raises(OutputError, match=r"firmware\.elf"):
         compiled("uno").write(tmp_path / "other")
 
 
-@pytest.mark.parametrize(("board", "name"), [("uno", "digits"), ("uno", "sine"), ("megaatmega2560", "digits")])
-def test_platformio_builds_the_project(board: str, name: str, core_folder: Path, tmp_path: Path) -> None:
-    """In the emulated board the application prints the NumPy reference's outputs."""
-    model = load(ROOT / "examples" / name / f"{name}.tflite")
-    compile_model(model, target.load(board), name, form="platformio").write(tmp_path / "project")
-    pio_run(tmp_path / "project", core_folder)
-    elf = tmp_path / "project" / ".pio" / "build" / board / "firmware.elf"
-    assert_prints_the_reference(serial_output(elf, target.load(board).mcu.lower()), model)
+@pytest.mark.parametrize("board", ["netduinoplus2", "stm32vldiscovery", "bbcmicrobit"])
+def test_the_self_test_passes_on_the_emulated_board(board: str, core_folder: Path, tmp_path: Path) -> None:
+    """`pio test`, with real models; then with one wrong byte among the expected ones."""
+    place = target.load(board)
+    name = "sine" if board == "stm32vldiscovery" else "digits"
+    project = tmp_path / "project"
+    compile_model(load(ROOT / "examples" / name / f"{name}.tflite"), place, form="platformio").write(project)
+    command = ("test", "-e", f"{place.platformio.board}_bare")
+    said = pio(core_folder, project, *command)
+    assert "4 test cases: 4 succeeded" in said, said
+    vectors = project / "test" / f"test_{name}" / "vectors.h"
+    first, *others = vectors.read_text().split("    {\n")
+    byte = int(others[2].strip()[2:4], 16)
+    others[2] = others[2].replace(f"0x{byte:02x}", f"0x{byte ^ 1:02x}", 1)
+    vectors.write_text("    {\n".join([first, *others]))
+    said = pio(core_folder, project, *command, code=1)
+    assert "4 test cases: 1 failed, 3 succeeded" in said and "vector_2:FAIL: outputs differ" in said, said

@@ -63,7 +63,7 @@ def emit(program: Program) -> dict[str, str]:
 
 
 def emit_firmware(program: Program, board: Target, runs: Collection[str]) -> dict[str, str]:
-    """The program that runs the model on `board`: its application (app/...) and what that needs of the board (board/...).
+    """The program that runs the model on `board`: the application (app/...), what it needs of the board (board/...).
 
     `runs` says how: under "arduino", "bare", or either.
     """

@@ -146,7 +146,7 @@ def _port(port: Port) -> dict[str, Any]:
 
 def with_manifest(files: Mapping[str, str], binaries: Mapping[str, bytes], facts: Mapping[str, Any]) -> dict[str, str]:
     """`files` with tinygen.json, which also lists the others, and the `binaries` beside them, with their SHA-256."""
-    contents = {path: text.encode("utf-8") for path, text in files.items()} | binaries
+    contents = {path: text.encode("utf-8") for path, text in files.items()} | dict(binaries)
     listed = {path: _sha256(data) for path, data in sorted(contents.items())}
     return {**files, MANIFEST: json.dumps({**facts, "files": listed}, indent=2) + "\n"}
 

@@ -1,4 +1,4 @@
-"""Makes the vectors that a project checks itself with on its board: inputs from a generator, outputs of the reference."""
+"""Makes the vectors that a project tests itself with: inputs from a generator, outputs of the reference."""
 
 from __future__ import annotations
 

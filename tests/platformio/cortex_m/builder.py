@@ -1,4 +1,4 @@
-"""Compiles and links a project without a framework for a Cortex-M, as PlatformIO's platforms do, with the compiler on the path."""
+"""Compiles and links a project without a framework for a Cortex-M, as PlatformIO's own platforms do."""
 
 from pathlib import Path
 
