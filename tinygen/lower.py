@@ -99,7 +99,8 @@ def choose(graph: Graph, numerics: Numerics, core: Core) -> tuple[Choice | None,
         if spec.alias:
             found.append(None)
             continue
-        found.append(Choice(context, spec.variant_for(context, core.features), spec.params(context)))
+        variant = spec.variant_for(context, core.features)
+        found.append(Choice(context, variant, (variant.params or spec.params)(context)))
     return tuple(found)
 
 

@@ -138,12 +138,16 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute an operator, for targets with `features`; `when` states its special case."""
+    """One way to compute an operator, for targets with `features`; `when` states its special case.
+
+    `params` is there when its template prints other numbers, or takes other arrays, than those of the operator.
+    """
 
     name: str
     template: str
     features: frozenset[str] = frozenset()
     when: Callable[[Context], bool] = lambda context: True
+    params: Callable[[Context], Kernel] | None = None
 
 
 @dataclass(frozen=True)
