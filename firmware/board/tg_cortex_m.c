@@ -73,7 +73,6 @@ static uint64_t tg_systick_cycles(void)
 
 void tg_board_start(void)
 {
-    tg_board_setup();
     tg_uart_start();
     tg_start_counters();
 }
@@ -148,9 +147,11 @@ static void tg_take_over_interrupts(void)
     __asm volatile("dsb\nisb\ncpsie i" : : : "memory");
 }
 
+/* The board comes first: RAM may need its power or its clock. */
 static void __attribute__((noinline, noreturn)) tg_start(void)
 {
     tg_take_over_interrupts();
+    tg_board_setup();
     for (ptrdiff_t i = 0; i < tg_data_end - tg_data_start; ++i) {
         tg_data_start[i] = tg_data_in_flash[i];
     }
