@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import select
 import struct
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +14,11 @@ import unicorn
 from elftools.elf.elffile import ELFFile
 from unicorn import arm_const
 
-from tests.register_models import Model, Nrf, Registers, Rp2040, SamD21, emulator, run
+from tests.bare import Builder, Emulated, builder, check, in_qemu, symbols
+from tests.register_models import Model, Nrf, Rp2040, SamD21
 from tinygen import target
-from tinygen.emit import emit_bare
 from tinygen.resources import FIRMWARE
 from tinygen.target import Bare, Target
-from tinygen.verify.board_qemu import EMULATOR, MACHINES
 
 BAUD = 115200
 MPS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
@@ -33,77 +28,6 @@ BOARDS = {
     "pl011": ("pico", "nanorp2040connect"),
     "cmsdk_uart": MPS,
 }
-WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-LINK = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,-T,tg_board.ld"]
-HEADERS = "/usr/lib/arm-none-eabi/include"
-WILD = 0x30F00000
-LIMIT_SECONDS = 20
-MAIN = """\
-#include "tg_board.h"
-
-static volatile uint32_t tg_sink = 7;
-
-static void tg_number(uint32_t value)
-{
-    char text[9];
-    for (uint32_t i = 0; i < 8; ++i) {
-        text[i] = "0123456789abcdef"[value >> (28 - 4 * i) & 15u];
-    }
-    text[8] = '%';
-    tg_board_write(text, sizeof text);
-}
-
-static uint32_t __attribute__((noinline)) tg_descend(uint32_t depth)
-{
-    volatile uint32_t room[64];
-    room[depth % 64] = depth;
-    return depth ? tg_descend(depth - 1) + room[depth % 64] : 0;
-}
-
-static uint32_t tg_halves(void)
-{
-    volatile float value = (float)tg_sink;
-    value = value * 2.5f;
-#if defined(__ARM_FEATURE_MVE)
-    uint32_t lane;
-    __asm volatile("vdup.32 q0, %1\\nvadd.i32 q0, q0, q0\\nvmov.32 %0, q0[3]" : "=r"(lane) : "r"(tg_sink) : "q0");
-    return (uint32_t)value + lane;
-#else
-    return (uint32_t)value;
-#endif
-}
-
-int main(void)
-{
-    tg_board_start();
-    tg_board_write("ready%", 6);
-    for (;;) {
-        const int byte = tg_board_read();
-        const char echo = (char)byte;
-        switch (byte) {
-        case -1:
-            break;
-        case 'T':
-            tg_number(tg_board_microseconds());
-            break;
-        case 'C':
-            tg_number(tg_board_cycles());
-            break;
-        case 'F':
-            tg_number(tg_halves());
-            break;
-        case 'W':
-            tg_sink = *(volatile uint32_t *)0x30F00000u;
-            break;
-        case 'S':
-            tg_sink = tg_descend(10000u);
-            break;
-        default:
-            tg_board_write(&echo, 1);
-        }
-    }
-}
-"""
 
 
 def _bare(board: Target) -> Bare:
@@ -111,45 +35,9 @@ def _bare(board: Target) -> Bare:
     return board.bare
 
 
-def _sources(board: Target, folder: Path) -> list[str]:
-    """Write all that a program on `board` is made of; the names of its C files."""
-    files = {Path(path).name: text for path, text in emit_bare(board).items()} | {"main.c": MAIN}
-    for name in ("tg_board.h", "tg_uart.h", "tg_cortex_m.c"):
-        files[name] = (FIRMWARE / "board" / name).read_text("utf-8")
-    for name, text in files.items():
-        (folder / name).write_text(text, "utf-8")
-    return sorted(name for name in files if name.endswith(".c"))
-
-
-def _check(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0 and not done.stderr, done.stderr
-
-
-def _symbols(elf: ELFFile) -> dict[str, int]:
-    return {symbol.name: int(symbol["st_value"]) for symbol in elf.get_section_by_name(".symtab").iter_symbols()}
-
-
-Builder = Callable[[str], Path]
-
-
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """The ELF of the program for a board, built once."""
-    built: dict[str, Path] = {}
-
-    def build(name: str) -> Path:
-        if name not in built:
-            board, folder = target.load(name), tmp_path_factory.mktemp(name)
-            sources, core = _sources(board, folder), board.core
-            sections = ["-O2", "-ffunction-sections", "-fdata-sections"]
-            _check([core.compiler, *core.cflags, *WARNINGS, *sections, *sources, *LINK, "-o", "firmware.elf"], folder)
-            clang = ["clang", "--target=arm-none-eabi", "-fsyntax-only", "-isystem", HEADERS]
-            _check([*clang, *core.cflags, *WARNINGS, *sources], folder)
-            built[name] = folder / "firmware.elf"
-        return built[name]
-
-    return build
+    return builder(tmp_path_factory)
 
 
 # The facts of the board files.
@@ -258,8 +146,8 @@ def test_boot2_is_the_code_in_its_comment_with_the_right_checksum(tmp_path: Path
     words = re.search(r"\[64\] = \{(.*?)\[63\] = (\w+)", text, re.DOTALL)
     assert code and words
     (tmp_path / "boot2.s").write_text(code[1], "utf-8")
-    _check(["arm-none-eabi-as", "boot2.s", "-o", "boot2.o"], tmp_path)
-    _check(["arm-none-eabi-objcopy", "-O", "binary", "-j", ".text", "boot2.o", "boot2.bin"], tmp_path)
+    check(["arm-none-eabi-as", "boot2.s", "-o", "boot2.o"], tmp_path)
+    check(["arm-none-eabi-objcopy", "-O", "binary", "-j", ".text", "boot2.o", "boot2.bin"], tmp_path)
     numbers = [int(word, 0) for word in re.findall(r"0x\w+", words[1])]
     array = struct.pack(f"<{len(numbers)}I", *numbers)
     assert array == (tmp_path / "boot2.bin").read_bytes()
@@ -274,58 +162,18 @@ def test_boot2_is_the_code_in_its_comment_with_the_right_checksum(tmp_path: Path
 def test_a_program_builds_and_lies_where_the_board_starts(name: str, program: Builder) -> None:
     board = target.load(name)
     elf = ELFFile(io.BytesIO(program(name).read_bytes()))
-    symbols = _symbols(elf)
+    found = symbols(elf)
     origin = board.main_flash.origin + (256 if _bare(board).boot else 0)
-    assert symbols["tg_vectors"] == origin and origin % 256 == 0
-    assert symbols["tg_ram_start"] == board.main_ram.origin and symbols["tg_stack_bytes"] == 1024
+    assert found["tg_vectors"] == origin and origin % 256 == 0
+    assert found["tg_ram_start"] == board.main_ram.origin and found["tg_stack_bytes"] == 1024
     text = elf.get_section_by_name(".text")
     offset = origin - text["sh_addr"]
     stack, reset = struct.unpack_from("<2I", text.data(), offset)
-    assert stack == symbols["tg_stack_top"] == board.main_ram.origin + 1024
-    assert reset == symbols["tg_reset"] and reset & 1
+    assert stack == found["tg_stack_top"] == board.main_ram.origin + 1024
+    assert reset == found["tg_reset"] and reset & 1
 
 
 # QEMU.
-
-
-class Machine:
-    """A board in QEMU, seen through its serial port."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._seen = b""
-
-    def ask(self, text: bytes, end: bytes) -> bytes:
-        """Send; all that comes back up to `end`."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(text)
-        limit = time.monotonic() + LIMIT_SECONDS
-        while end not in self._seen:
-            assert time.monotonic() < limit, self._seen
-            if select.select([self._process.stdout], [], [], 0.1)[0]:
-                chunk = os.read(self._process.stdout.fileno(), 4096)
-                assert chunk, self._seen
-                self._seen += chunk
-        reply, self._seen = self._seen.split(end, 1)
-        return reply
-
-    def number(self, command: bytes) -> int:
-        return int(self.ask(command, b"%"), 16)
-
-
-@contextmanager
-def _machine(name: str, elf: Path) -> Iterator[Machine]:
-    options = ["-nographic", "-monitor", "none", "-serial", "stdio", "-nic", "none"]
-    command = ["timeout", "60", EMULATOR, "-M", MACHINES[name], *options, "-kernel", str(elf)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-    ) as process:
-        try:
-            machine = Machine(process)
-            assert machine.ask(b"", b"%") == b"ready"
-            yield machine
-        finally:
-            process.terminate()
 
 
 EMULATED = ["bbcmicrobit", *MPS]
@@ -334,7 +182,7 @@ EMULATED = ["bbcmicrobit", *MPS]
 @pytest.mark.parametrize("name", EMULATED)
 def test_in_qemu_bytes_come_back_and_time_goes_on(name: str, program: Builder) -> None:
     text = bytes(byte for byte in range(256) if byte not in b"TCFSW%") * 3
-    with _machine(name, program(name)) as machine:
+    with in_qemu(name, program(name)) as machine:
         assert machine.ask(text + b"%", b"%") == text
         host, board, cycles = time.monotonic(), machine.number(b"T"), machine.number(b"C")
         time.sleep(0.05)
@@ -345,7 +193,7 @@ def test_in_qemu_bytes_come_back_and_time_goes_on(name: str, program: Builder) -
 
 
 def test_in_qemu_time_outlives_a_wrap_of_systick(program: Builder) -> None:
-    with _machine("mps3-an547", program("mps3-an547")) as machine:
+    with in_qemu("mps3-an547", program("mps3-an547")) as machine:
         before = machine.number(b"T")
         time.sleep(0.6)
         assert machine.number(b"T") - before > 2**24 / 32e6 * 1e6
@@ -353,7 +201,7 @@ def test_in_qemu_time_outlives_a_wrap_of_systick(program: Builder) -> None:
 
 @pytest.mark.parametrize("name", EMULATED)
 def test_in_qemu_the_fpu_and_the_vectors_are_on(name: str, program: Builder) -> None:
-    with _machine(name, program(name)) as machine:
+    with in_qemu(name, program(name)) as machine:
         assert machine.number(b"F") == 17 + (14 if name == "mps3-an547" else 0)
 
 
@@ -362,13 +210,13 @@ def test_in_qemu_a_wild_access_is_reported(name: str, program: Builder) -> None:
     fault = r"\r\ne-\[Fault: at 0x[0-9a-f]{8}, status 0x00008200, address 0x30f00000"
     if name == "bbcmicrobit":
         fault = r"\r\ne-\[Fault: at 0x[0-9a-f]{8}, status 0x00000000"
-    with _machine(name, program(name)) as machine:
+    with in_qemu(name, program(name)) as machine:
         assert re.fullmatch(fault, machine.ask(b"W", b"]\r\n").decode())
 
 
 @pytest.mark.parametrize("name", EMULATED)
 def test_in_qemu_a_stack_overflow_is_reported(name: str, program: Builder) -> None:
-    with _machine(name, program(name)) as machine:
+    with in_qemu(name, program(name)) as machine:
         reply = machine.ask(b"S", b"]\r\n").decode()
         assert re.match(r"\r\ne-\[Fault: stack overflow, status 0x[0-9a-f]{8}", reply), reply
 
@@ -376,54 +224,12 @@ def test_in_qemu_a_stack_overflow_is_reported(name: str, program: Builder) -> No
 # Unicorn, with a model of the registers.
 
 
-class Emulated:
-    """A board in Unicorn: its memory, its registers, and the program as a boot loader starts it, interrupts masked."""
-
-    def __init__(self, name: str, elf: Path, cpu: int, model: Model) -> None:
-        self.board = target.load(name)
-        self.registers = Registers(model)
-        self.uc = emulator(cpu, self.registers)
-        file = ELFFile(io.BytesIO(elf.read_bytes()))
-        self.symbols = _symbols(file)
-        for region in (self.board.main_flash, self.board.main_ram):
-            self.uc.mem_map(region.origin, region.bytes)
-        for segment in file.iter_segments():
-            if segment["p_filesz"]:
-                self.uc.mem_write(segment["p_paddr"], segment.data())
-        waiting = self.symbols["tg_uart_read"] & ~1
-        self.uc.hook_add(unicorn.UC_HOOK_CODE, self._waits, begin=waiting, end=waiting)
-
-    def ask(self, text: bytes, start: int | None = None) -> bytes:
-        """Send; all that comes back until the program waits for more."""
-        wire = self.registers.wire
-        before = len(wire.sent)
-        wire.received += text
-        run(self.uc, self.uc.reg_read(arm_const.UC_ARM_REG_PC) if start is None else start)
-        return bytes(wire.sent[before:])
-
-    def boot(self) -> None:
-        """From the vector table to the program's first words."""
-        stack, reset = struct.unpack("<2I", self.uc.mem_read(self.symbols["tg_vectors"], 8))
-        self.uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
-        self.uc.reg_write(arm_const.UC_ARM_REG_PRIMASK, 1)
-        assert self.ask(b"", reset) == b"ready%"
-
-    def _waits(self, *_: object) -> None:
-        if not self.registers.wire.received:
-            self.uc.emu_stop()
-
-
-CASES = {
-    "nano33ble": (arm_const.UC_CPU_ARM_CORTEX_M4, Nrf),
-    "zero": (arm_const.UC_CPU_ARM_CORTEX_M0, SamD21),
-    "pico": (arm_const.UC_CPU_ARM_CORTEX_M0, Rp2040),
-}
+CASES: dict[str, Callable[[], Model]] = {"nano33ble": Nrf, "zero": SamD21, "pico": Rp2040}
 
 
 @pytest.fixture(params=CASES)
 def emulated(request: pytest.FixtureRequest, program: Builder) -> Emulated:
-    cpu, model = CASES[request.param]
-    return Emulated(request.param, program(request.param), cpu, model())
+    return Emulated(request.param, program(request.param), CASES[request.param]())
 
 
 def test_in_unicorn_bytes_come_back(emulated: Emulated) -> None:
@@ -456,7 +262,7 @@ def test_in_unicorn_a_boot_loaders_interrupts_are_off_and_ours_on(emulated: Emul
 
 @pytest.mark.parametrize("name", BOARDS["pl011"])
 def test_the_rp2040_boots_through_its_second_stage(name: str, program: Builder) -> None:
-    board = Emulated(name, program(name), arm_const.UC_CPU_ARM_CORTEX_M0, Rp2040())
+    board = Emulated(name, program(name), Rp2040())
     stage = bytes(board.uc.mem_read(board.board.main_flash.origin, 256))
     assert struct.unpack("<I", stage[252:])[0] == _crc(stage[:252])
     ram, flash, ssi, on = 0x20041F00, board.board.main_flash.origin, 0x18000000, (0x18000008, 32, 1)
