@@ -86,7 +86,11 @@ void tg_board_write(const char *bytes, uint32_t count)
     }
 }
 
-uint32_t tg_board_microseconds(void) { return (uint32_t)(tg_systick_cycles() * 1000000u / TG_CLOCK_HZ); }
+#if TG_CLOCK_HZ % 1000000
+#error "The clock is not whole megahertz, in which time is counted"
+#endif
+
+uint32_t tg_board_microseconds(void) { return (uint32_t)(tg_systick_cycles() / (TG_CLOCK_HZ / 1000000u)); }
 
 uint32_t tg_board_cycles(void) { return tg_has_dwt ? TG_DWT_CYCLES : (uint32_t)tg_systick_cycles(); }
 
