@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,11 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tinygen import __version__, driver, ops, target
 from tinygen.budget import weigh
-from tinygen.errors import TinygenError
+from tinygen.errors import FirmwareError, TinygenError
 from tinygen.inspection import inspect as inspect_model
 from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
 from tinygen.report import tables
+from tinygen.run.firmware import emulated_firmware, firmware_at
+from tinygen.run.project_folder import compile_again, read_project
+from tinygen.run.session import Session
+from tinygen.run.terminal import serve
+from tinygen.run.trial import try_out
 from tinygen.selection import select
 from tinygen.verify.compare import verify as verify_model
 from tinygen.verify.samples import random_samples, read_samples
@@ -141,24 +147,89 @@ def verify_command(
     compiled = driver.compile_model(driver.load(model, subgraph), place, numerics=Numerics(numerics))
     graph = compiled.model.graph
     data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
-        task = bar.add_task("verifying", total=len(data))
-        verdict = verify_model(
-            compiled,
-            data,
-            labels,
-            interpreter,
-            place if emulate else None,
-            lambda done: bar.update(task, completed=done),
-        )
+    with _progress("verifying", len(data), as_json) as progress:
+        verdict = verify_model(compiled, data, labels, interpreter, place if emulate else None, progress)
     if as_json:
         _print_json(verdict.as_json() | {"model": str(model), "numerics": numerics})
     else:
         tables.show(tables.verdict(verdict, numerics))
     if verdict.difference:
         sys.exit(1)
+
+
+@contextmanager
+def _progress(what: str, total: int, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal; the function says how much is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@cli.command("run", short_help="Run a project's firmware, emulated or on a board.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--emulator", is_flag=True, help="Build it and run it in an emulator of its board (without --port too).")
+@click.option("--port", metavar="PORT", help="Talk to the board at this serial port; nothing is built.")
+@click.option("--elf", type=click.Path(path_type=Path), metavar="FILE", help="Emulate this program; nothing is built.")
+@click.option("--env", "environment", metavar="NAME", help="PlatformIO's environment to build and emulate.")
+@click.option("--inputs", type=click.Path(path_type=Path), help="An .npz with your own samples x (and labels y).")
+@click.option("--samples", type=click.IntRange(1), default=5, show_default=True, help="How many random samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random samples.")
+@click.option("--pty", is_flag=True, help="Show the emulated serial port as a pseudo-terminal until Ctrl+C.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time that a command may take.",
+)
+@JSON
+def run_command(
+    folder: Path,
+    emulator: bool,
+    port: str | None,
+    elf: Path | None,
+    environment: str | None,
+    inputs: Path | None,
+    samples: int,
+    seed: int,
+    pty: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Run the firmware of the project in DIR, and compare what it answers with the reference, bit for bit.
+
+    The exit code is 1 when it differs, and when the firmware faults, hangs or does not answer.
+    """
+    if port and (emulator or elf or environment or pty):
+        raise click.UsageError("--port is for a real board; --emulator, --elf, --env and --pty are for an emulated one")
+    project = read_project(folder)
+    if pty:
+        with emulated_firmware(project, elf, environment, timeout) as firmware, suppress(KeyboardInterrupt):
+            serve(firmware.link, firmware.where, lambda path: _announce(path, as_json))
+        return
+    compiled = compile_again(project)
+    graph = compiled.model.graph
+    data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
+    opened = firmware_at(port) if port else emulated_firmware(project, elf, environment, timeout)
+    with opened as firmware, _progress("running", len(data), as_json) as progress:
+        session = Session(firmware.link, firmware.where, timeout)
+        session.greet(is_reset=not port)
+        trial = try_out(session, compiled, data, labels, progress)
+    if as_json:
+        place = {"board": compiled.manifest["board"], "port": port}
+        _print_json(trial.as_json() | place | {"emulator": firmware.emulator.name if firmware.emulator else None})
+    else:
+        tables.show(tables.trial(trial, firmware))
+    if trial.difference:
+        sys.exit(1)
+
+
+def _announce(path: str, as_json: bool) -> None:
+    click.echo(json.dumps({"pty": path}) if as_json else f"serial port: {path} (Ctrl+C ends the emulator)")
+    sys.stdout.flush()
 
 
 @cli.command("ops", short_help="List the operators.")
@@ -219,6 +290,8 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         _fail([error.format_message()], as_json)
+    except FirmwareError as error:
+        _fail(error.lines, as_json, exit_code=1)
     except TinygenError as error:
         _fail(error.lines, as_json)
     except Exception as error:
@@ -228,9 +301,9 @@ def main() -> None:
         _fail([line], as_json)
 
 
-def _fail(lines: Sequence[str], as_json: bool) -> NoReturn:
+def _fail(lines: Sequence[str], as_json: bool, exit_code: int = 2) -> NoReturn:
     if as_json:
         _print_json({"errors": list(lines)})
     for line in lines:
         click.echo(f"tinygen: {line}", err=True)
-    sys.exit(2)
+    sys.exit(exit_code)

@@ -7,6 +7,7 @@ TinygenError            anything a user can put right; the command line prints i
   DataError             the samples given to check a model with
   OutputError           the folder to write to
   ToolError             a program tinygen needs: a compiler, the reference interpreter
+    FirmwareError       a firmware that runs: it faults, hangs, or answers wrongly; exit code 1
 """
 
 from __future__ import annotations
@@ -61,3 +62,7 @@ class OutputError(TinygenError):
 
 class ToolError(TinygenError):
     """A program that tinygen runs is missing or failed."""
+
+
+class FirmwareError(ToolError):
+    """A firmware was started, and did not do what it is for: the answer is no."""

@@ -1,4 +1,5 @@
 /* Runs an AVR program in simavr, instruction by instruction, from one stop to the next; board_simavr.py drives it. */
+#include <simavr/avr_uart.h>
 #include <simavr/sim_avr.h>
 #include <simavr/sim_elf.h>
 #include <stdarg.h>
@@ -14,11 +15,21 @@ enum { STOP, LIMIT, RESET, CRASH, HALT, STACK };
  */
 enum { LEAST_LOW_INSTRUCTIONS = 3 };
 
+/* A queue of bytes; a full one takes no more. The indices wrap on their own. */
+enum { QUEUE_BYTES = 1 << 15 };
+typedef struct {
+    uint8_t bytes[QUEUE_BYTES];
+    uint32_t first, end;
+} queue_t;
+
 typedef struct {
     avr_t *avr;
     elf_firmware_t firmware;
     uint32_t stop, end_of_data;
     int low_instructions;
+    avr_irq_t *serial;
+    int serial_is_full;
+    queue_t to_board, from_board;
 } board_t;
 
 static char message[256];
@@ -62,6 +73,85 @@ void board_watch(board_t *board, uint32_t stop, uint32_t end_of_data)
 {
     board->stop = stop;
     board->end_of_data = end_of_data;
+}
+
+static uint32_t queue_put(queue_t *queue, const uint8_t *bytes, uint32_t count)
+{
+    uint32_t done = 0;
+    while (done < count && queue->end - queue->first < QUEUE_BYTES) {
+        queue->bytes[queue->end++ % QUEUE_BYTES] = bytes[done++];
+    }
+    return done;
+}
+
+static uint32_t queue_get(queue_t *queue, uint8_t *bytes, uint32_t count)
+{
+    uint32_t done = 0;
+    while (done < count && queue->first != queue->end) {
+        bytes[done++] = queue->bytes[queue->first++ % QUEUE_BYTES];
+    }
+    return done;
+}
+
+/* The UART takes bytes until it says that it is full, which it may say while it gets one. */
+static void feed_serial(board_t *board)
+{
+    uint8_t byte;
+    while (!board->serial_is_full && queue_get(&board->to_board, &byte, 1)) {
+        avr_raise_irq(board->serial + UART_IRQ_INPUT, byte);
+    }
+}
+
+static void serial_has_room(struct avr_irq_t *irq, uint32_t value, void *board)
+{
+    (void)irq;
+    (void)value;
+    ((board_t *)board)->serial_is_full = 0;
+    feed_serial(board);
+}
+
+static void serial_is_full(struct avr_irq_t *irq, uint32_t value, void *board)
+{
+    (void)irq;
+    (void)value;
+    ((board_t *)board)->serial_is_full = 1;
+}
+
+static void serial_sent(struct avr_irq_t *irq, uint32_t value, void *board)
+{
+    const uint8_t byte = (uint8_t)value;
+    (void)irq;
+    queue_put(&((board_t *)board)->from_board, &byte, 1);
+}
+
+/* Connect the UART of that name ('0', '1', ...); 0 when the MCU has none such. */
+int board_connect(board_t *board, char uart)
+{
+    uint32_t flags = 0;
+    board->serial = avr_io_getirq(board->avr, AVR_IOCTL_UART_GETIRQ(uart), 0);
+    if (!board->serial) {
+        return 0;
+    }
+    avr_ioctl(board->avr, AVR_IOCTL_UART_SET_FLAGS(uart), &flags);
+    avr_irq_register_notify(board->serial + UART_IRQ_OUTPUT, serial_sent, board);
+    avr_irq_register_notify(board->serial + UART_IRQ_OUT_XON, serial_has_room, board);
+    avr_irq_register_notify(board->serial + UART_IRQ_OUT_XOFF, serial_is_full, board);
+    board->serial_is_full = 1;
+    return 1;
+}
+
+/* Send bytes to the connected UART as it takes them; how many of them there was room for. */
+uint32_t board_send(board_t *board, const uint8_t *bytes, uint32_t count)
+{
+    const uint32_t taken = queue_put(&board->to_board, bytes, count);
+    feed_serial(board);
+    return taken;
+}
+
+/* The bytes that the connected UART has sent; how many, at most `count`. */
+uint32_t board_receive(board_t *board, uint8_t *bytes, uint32_t count)
+{
+    return queue_get(&board->from_board, bytes, count);
 }
 
 static int stack_is_low(board_t *board)

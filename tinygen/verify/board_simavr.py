@@ -35,6 +35,9 @@ int board_run(board_t *board, uint64_t cycles);
 uint8_t *board_data(board_t *board);
 uint32_t board_program_counter(board_t *board);
 const char *board_message(void);
+int board_connect(board_t *board, char uart);
+uint32_t board_send(board_t *board, const uint8_t *bytes, uint32_t count);
+uint32_t board_receive(board_t *board, uint8_t *bytes, uint32_t count);
 """
 ENDINGS = ("stopped", "hung", "was reset", "crashed", "halted", "ran its stack into its data")
 """What `board_run` returns, in the order of the runner's enumeration."""
@@ -83,7 +86,7 @@ class SimavrBoard:
         _check_memory(target, end_of_data)
         self._ffi = cffi.FFI()
         self._ffi.cdef(INTERFACE)
-        self._library: Any = self._ffi.dlopen(str(_build_runner(folder)))
+        self._library: Any = self._ffi.dlopen(str(build_runner(folder)))
         board = self._library.board_open(target.mcu.lower().encode(), target.clock_hz, bytes(elf))
         if board == self._ffi.NULL:
             raise ToolError("simavr does not know the MCU", where=target.name, found=target.mcu)
@@ -155,7 +158,7 @@ def _check_memory(target: Target, end_of_data: int) -> None:
         )
 
 
-def _build_runner(folder: Path) -> Path:
+def build_runner(folder: Path) -> Path:
     """The runner and simavr as a library of this computer."""
     library = folder / "board_simavr.so"
     command = [*compiler(), *RUNNER_FLAGS, str(RUNNER), "-o", str(library), "-lsimavr"]
