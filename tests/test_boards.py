@@ -25,7 +25,7 @@ def compiled(board: str) -> Compiled:
 
 @pytest.mark.parametrize("name", target.names())
 def test_the_program_compiles(name: str, tmp_path: Path) -> None:
-    """All its C; without a framework it links too, with nothing but the compiler's own library, into the board's memory."""
+    """All its C; without a framework it links too, with the compiler's own library alone, into the board's memory."""
     board, result = target.load(name), compiled(name)
     unpack_files(result.files, tmp_path)
     sources = [path for path in sorted(result.files) if path.endswith(".c")]
