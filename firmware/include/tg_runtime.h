@@ -94,6 +94,109 @@ static inline int32_t tg_requantize_single(int32_t value, int32_t multiplier, in
     return (int32_t)(((int64_t)value * multiplier + (INT64_C(1) << (total - 1))) >> total);
 }
 
+/* Instructions of cores with the DSP extension (Armv7E-M, Armv8-M), and their meaning in C for all others. Their names are
+ * Arm's. A word may hold two int16 (the first in its low half) or four int8.
+ */
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__OPTIMIZE__)
+#define TG_DSP_ASM 1
+#else
+#define TG_DSP_ASM 0
+#endif
+
+/* Four bytes at any address: these cores load words from odd addresses too, unless a program forbids it (CCR.UNALIGN_TRP). */
+static inline uint32_t tg_load_word(const void *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* a + b and a - b, wrapped to 32 bits. */
+static inline int32_t tg_wrapping_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+static inline int32_t tg_wrapping_sub(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+
+#if TG_DSP_ASM
+
+static inline uint32_t tg_sxtb16(uint32_t bytes)
+{
+    uint32_t halves;
+    __asm("sxtb16 %0, %1" : "=r"(halves) : "r"(bytes));
+    return halves;
+}
+
+static inline uint32_t tg_sxtb16_ror8(uint32_t bytes)
+{
+    uint32_t halves;
+    __asm("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
+    return halves;
+}
+
+static inline int32_t tg_smlad(uint32_t x, uint32_t y, int32_t sum)
+{
+    int32_t result;
+    __asm("smlad %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(sum));
+    return result;
+}
+
+static inline int32_t tg_smmla(int32_t a, int32_t b, int32_t sum)
+{
+    int32_t result;
+    __asm("smmla %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
+{
+    int32_t result;
+    __asm("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+/* A macro: the shift is part of the instruction. */
+#define tg_ssat8_asr(value, shift) \
+    __extension__({ \
+        int32_t tg_result; \
+        __asm("ssat %0, #8, %1, asr %2" : "=r"(tg_result) : "r"((int32_t)(value)), "I"(shift)); \
+        (int8_t)tg_result; \
+    })
+
+#else
+
+/* Bytes 0 and 2, each to 16 bits. */
+static inline uint32_t tg_sxtb16(uint32_t bytes)
+{
+    const int16_t first = (int8_t)(bytes & 255), second = (int8_t)(bytes >> 16 & 255);
+    return (uint16_t)first | (uint32_t)(uint16_t)second << 16;
+}
+
+/* Bytes 1 and 3, each to 16 bits. */
+static inline uint32_t tg_sxtb16_ror8(uint32_t bytes) { return tg_sxtb16(bytes >> 8); }
+
+/* sum plus the products of the first and of the second halves, wrapped to 32 bits. */
+static inline int32_t tg_smlad(uint32_t x, uint32_t y, int32_t sum)
+{
+    const int32_t first = (int32_t)(int16_t)(x & 65535) * (int16_t)(y & 65535);
+    const int32_t second = (int32_t)(int16_t)(x >> 16) * (int16_t)(y >> 16);
+    return tg_wrapping_add(tg_wrapping_add(sum, first), second);
+}
+
+/* sum + floor(a * b / 2^32), wrapped to 32 bits. */
+static inline int32_t tg_smmla(int32_t a, int32_t b, int32_t sum)
+{
+    return tg_wrapping_add(sum, (int32_t)(((int64_t)a * b) >> 32));
+}
+
+/* sum + round(a * b / 2^32), halves up, wrapped to 32 bits. */
+static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
+{
+    return tg_wrapping_add(sum, (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32));
+}
+
+/* value >> shift, limited to 8 bits. */
+static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t)tg_clamp(value >> shift, -128, 127); }
+
+#endif
+
 /* Scaling as the reference does it in float64, value * scale rounded once, halves away from zero. The generator chooses the
  * first of tg_requantize_single and these two whose result is proved equal for every sum that a layer can have.
  */
