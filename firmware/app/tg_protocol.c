@@ -1,7 +1,7 @@
 /* The serial protocol of the MLPerf Tiny benchmark's harness: reads commands, runs the model, sends replies.
  *
- * A command ends at its %. Its reply is lines that begin with m- or e- (an error), the last of them m-ready. All commands
- * stand in one table near the end.
+ * A command ends at its %. Its reply is lines that begin with m- or e- (an error), the last of them m-ready. The table
+ * of all commands is near the end.
  */
 #include "tg_protocol.h"
 
@@ -95,7 +95,7 @@ typedef struct {
     uint32_t whole, thousandths;
 } tg_decimal_t;
 
-/* fraction * 1000 / 2^places, rounded to nearest, ties to even; the fraction below 2^24 and 2^places, places 1 to 34. */
+/* fraction * 1000 / 2^places, to nearest, ties to even; fraction below 2^24 and 2^places, places 1 to 34. */
 static uint32_t tg_thousandths(uint32_t fraction, uint32_t places)
 {
     const uint32_t scaled = fraction * 125u; /* 1000 is 125 * 2^3: in this form it fits 32 bits */

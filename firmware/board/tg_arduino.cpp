@@ -22,18 +22,18 @@ void tg_board_write(const char *bytes, uint32_t count)
     Serial.flush();
 }
 
-uint32_t tg_board_microseconds(void) { return micros(); }
+uint32_t tg_board_microseconds(void) { return static_cast<uint32_t>(micros()); }
 
 /* Some cores say the clock in a constant, some in a variable, some not at all; then a microsecond counts as a cycle. */
 #ifdef F_CPU
-static inline uint32_t tg_micros_as_cycles() { return micros() * static_cast<uint32_t>(F_CPU / 1000000); }
+#define TG_CYCLES_PER_MICROSECOND static_cast<uint32_t>(F_CPU / 1000000)
 #else
-static inline uint32_t tg_micros_as_cycles() { return micros(); }
+#define TG_CYCLES_PER_MICROSECOND UINT32_C(1)
 #endif
 
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH >= 7
 
-/* The cycle counter of the debug unit, by its addresses in the Armv7-M and Armv8-M manuals: not all cores bring CMSIS. */
+/* The cycle counter of the debug unit, by its addresses in Arm's manuals: not all cores bring CMSIS. */
 #define TG_DEMCR (*reinterpret_cast<volatile uint32_t *>(0xE000EDFC))
 #define TG_DWT_CONTROL (*reinterpret_cast<volatile uint32_t *>(0xE0001000))
 #define TG_DWT_CYCLES (*reinterpret_cast<volatile uint32_t *>(0xE0001004))
@@ -51,11 +51,14 @@ static void tg_start_cycles()
     tg_has_dwt = TG_DWT_CYCLES != before;
 }
 
-uint32_t tg_board_cycles(void) { return tg_has_dwt ? TG_DWT_CYCLES : tg_micros_as_cycles(); }
+uint32_t tg_board_cycles(void)
+{
+    return tg_has_dwt ? TG_DWT_CYCLES : tg_board_microseconds() * TG_CYCLES_PER_MICROSECOND;
+}
 
 #elif defined(__AVR__) && defined(TCNT1H) && defined(TIMSK1) && defined(TIFR1) && defined(TIMER1_OVF_vect)
 
-/* Timer1 counts 16 bits at the processor's clock, an interrupt the rest. It is then lost for analogWrite() on its pins. */
+/* Timer1 counts 16 bits at the processor's clock, an interrupt the rest. Its pins lose analogWrite(). */
 static volatile uint16_t tg_overflows;
 
 ISR(TIMER1_OVF_vect) { tg_overflows = tg_overflows + 1; }
@@ -91,7 +94,7 @@ uint32_t tg_board_cycles(void) { return ESP.getCycleCount(); }
 
 static void tg_start_cycles() {}
 
-uint32_t tg_board_cycles(void) { return tg_micros_as_cycles(); }
+uint32_t tg_board_cycles(void) { return tg_board_microseconds() * TG_CYCLES_PER_MICROSECOND; }
 
 #endif
 
