@@ -37,8 +37,9 @@ MOST_PUSHED_BYTES = 256
 """One instruction reaches no further below the stack pointer."""
 HANDLER_SECONDS = 5.0
 """A handler that takes longer counts as hung."""
-LOOKS = ("tg_uart_read", "tg_board_microseconds", "tg_board_cycles")
-"""Functions of a firmware that look for input (the first) or at the time."""
+INPUT_LOOK = "tg_uart_read"
+LOOKS = (INPUT_LOOK, "tg_board_microseconds", "tg_board_cycles")
+"""Functions of a firmware that look for input or at the time; one that a program never calls is not in it."""
 MOST_IDLE_LOOKS = 8
 """A program that looks for input more often in a row, and neither gets nor sends any, waits for it."""
 REST_SECONDS = 0.002
@@ -132,10 +133,8 @@ class CortexM:
                 raise ToolError("the firmware does not lie in the flash of the board", where=where, found=found)
             self._uc.mem_write(address, data)
         self._pc = self._vector(RESET_VECTOR)
-        self._input_look = self._image.symbol(LOOKS[0]) & ~1
-        for name in LOOKS:
-            if place := self._image.symbols.get(name, 0) & ~1:
-                self._uc.hook_add(unicorn.UC_HOOK_CODE, self._look, begin=place, end=place)
+        for place in (self._image.symbols[name] & ~1 for name in LOOKS if name in self._image.symbols):
+            self._uc.hook_add(unicorn.UC_HOOK_CODE, self._look, begin=place, end=place)
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, self._vector(STACK_VECTOR))
 
     def _vector(self, number: int) -> int:
@@ -143,7 +142,7 @@ class CortexM:
 
     def _look(self, uc: Any, address: int, _size: int, _data: object) -> None:
         """The program is about to look for input or at the time: a good moment to stop it if there is reason to."""
-        if address == self._input_look:
+        if address == self._image.symbols.get(INPUT_LOOK, 0) & ~1:
             self._idle_looks = 0 if self._uart.received or self._moved != self._uart.moved else self._idle_looks + 1
             self._moved = self._uart.moved
         if self._idle_looks > MOST_IDLE_LOOKS or self._interrupt_is_due() or time.monotonic() > self._deadline:
