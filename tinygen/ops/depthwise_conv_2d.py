@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, weighted
+from tinygen.ops import checks, depthwise_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -72,5 +72,14 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=cost,
-    variants=(Variant("c", "kernels/depthwise_conv_2d.c.j2"),),
+    variants=(
+        Variant(
+            "dsp",
+            "kernels/depthwise_conv_2d.dsp.c.j2",
+            frozenset({"dsp"}),
+            depthwise_dsp.covers,
+            depthwise_dsp.params,
+        ),
+        Variant("c", "kernels/depthwise_conv_2d.c.j2"),
+    ),
 )

@@ -1,0 +1,201 @@
+"""Depthwise convolution for cores with the DSP extension: its C on this computer, its instructions in the emulator."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.modelbuilder import ModelBuilder
+from tinygen import target
+from tinygen.driver import Compiled, Model, compile_model
+from tinygen.frontend import tflite
+from tinygen.quant import Numerics
+from tinygen.verify.compare import verify
+from tinygen.verify.samples import random_samples
+
+BOARDS = ("nucleo_l4r5zi", "nucleo_h743zi", "nucleo_l552ze_q")
+"""M4F, M7, M33."""
+NONE, RELU, RELU6 = 0, 1, 3
+SAME, VALID = 0, 1
+VARIANT = "tg_depthwise_conv_2d_dsp_s8"
+
+
+def depthwise(
+    build: ModelBuilder,
+    shape: Sequence[int] = (1, 5, 6, 3),
+    stride: int = 1,
+    padding: int = SAME,
+    activation: int = NONE,
+    x_zero: int = -128,
+    y_zero: int = -128,
+    slope: float = 0.01,
+    weights: Any = None,
+    bias: Any = None,
+    per_channel: bool = True,
+    kernel: tuple[int, int] = (3, 3),
+    dilation: int = 1,
+    scale_spread: float = 4.0,
+) -> None:
+    """One convolution of an input of its own; `slope` is about the output's steps for each unit of a sum."""
+    batch, height, width, depth = shape
+    reach = [0 if padding == SAME else (k - 1) * dilation for k in kernel]
+    out = [-(-(size - less) // stride) for size, less in zip((height, width), reach, strict=True)]
+    count = depth if per_channel else 1
+    scales = 0.01 * scale_spread ** build.rng.uniform(-1, 1, count)
+    x = build.input(shape, "int8", 0.05, x_zero)
+    data = build.rng.integers(-127, 128, (1, *kernel, depth)) if weights is None else weights
+    w = build.constant(np.broadcast_to(data, (1, *kernel, depth)), "int8", scales, [0] * count, 3)
+    values = build.rng.integers(-20000, 20000, depth) if bias is None else np.broadcast_to(bias, depth)
+    b = build.constant(values, "int32", np.float32(0.05) * scales.astype(np.float32), [0] * count)
+    y = build.tensor((batch, *out, depth), "int8", 0.05 * 0.01 / slope, y_zero)
+    fields = {"strideH": stride, "strideW": stride, "padding": padding, "depthMultiplier": 1}
+    fields |= {"dilationHFactor": dilation, "dilationWFactor": dilation, "fusedActivationFunction": activation}
+    build.op("DEPTHWISE_CONV_2D", [x, w, b], [y], "DepthwiseConv2D", **fields)
+
+
+def compiled(build: ModelBuilder, board: str = BOARDS[0], numerics: Numerics = Numerics.TFLITE) -> Compiled:
+    data = build.finish()
+    model = Model("net.tflite", data, tflite.read(data, "net.tflite"))
+    return compile_model(model, target.load(board), "net", numerics)
+
+
+def check(build: ModelBuilder, boards: Sequence[str] = BOARDS[:1], samples: int = 3) -> Compiled:
+    """The C here and in the emulated boards, against the NumPy reference; the first board's code."""
+    results = [compiled(build, board) for board in boards]
+    for name, result in zip(boards, results, strict=True):
+        inputs = random_samples(result.model.graph, samples)
+        verdict = verify(result, inputs, interpreter=False, board=target.load(name))
+        assert verdict.difference is None, str(verdict.difference)
+    return results[0]
+
+
+def kernels(result: Compiled) -> list[bool]:
+    """For each layer whether one multiplication scales it; every layer has the kernel."""
+    functions = {function.name: function for function in result.program.functions}
+    called = [functions[call.function] for call in result.program.calls]
+    assert all(function.name.startswith(VARIANT) for function in called)
+    return [function.values["fused"] for function in called]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_shapes(board: str) -> None:
+    """Sizes from one pixel on, odd and even, both strides and paddings, all zero points."""
+    build = ModelBuilder(np.random.default_rng(BOARDS.index(board)))
+    rng = build.rng
+    for _ in range(16):
+        padding = build.pick([SAME, SAME, VALID])
+        height, width, depth = (int(size) for size in rng.integers(3 if padding == VALID else 1, 17, 3))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, -128, build.random_zero_point()])}
+        choice = {"padding": padding, "activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1)}
+        batches, stride = build.pick([1, 1, 2]), build.pick([1, 1, 2])
+        depthwise(build, (batches, height, width, depth), stride, per_channel=build.chance(0.7), **choice, **zeros)
+    assert set(kernels(check(build, [board]))) == {True, False}
+
+
+def test_every_length_of_row() -> None:
+    """Loops, what they leave over, the odd output: rows of 1 to 27 outputs, along the width and along the height."""
+    build = ModelBuilder()
+    for length in range(1, 28):
+        stride = 2 - length % 2 if length % 3 else 1
+        depthwise(build, (1, 2, length * stride, 1), stride)
+        depthwise(build, (1, length * stride, 1, 2), stride)
+    result = check(build, samples=2)
+    assert {function.values["turned"] for function in result.program.functions} == {True, False}
+    assert {function.values["rounds"] for function in result.program.functions} >= {1, 2}
+
+
+def test_shapes_of_real_networks() -> None:
+    build = ModelBuilder()
+    depthwise(build, (1, 25, 5, 64))
+    depthwise(build, (1, 48, 48, 8))
+    depthwise(build, (1, 24, 24, 16), 2)
+    depthwise(build, (1, 3, 3, 256))
+    assert all(kernels(check(build, samples=2)))
+
+
+@pytest.mark.parametrize("weight", [-128, -127, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_weights_and_zero_points_at_their_ends(weight: int, zero_point: int) -> None:
+    build = ModelBuilder()
+    for stride in (1, 2):
+        for y_zero in (-128, 0, 127):
+            depthwise(build, stride=stride, x_zero=zero_point, y_zero=y_zero, weights=weight, slope=1e-3)
+    check(build)
+
+
+def test_biases_at_their_ends() -> None:
+    """Up to what any int32 sum allows: no offset holds these, so the sums are scaled as they are."""
+    reach = 9 * 128 * 255
+    build = ModelBuilder()
+    for stride in (1, 2):
+        ends = [2**31 - 1 - reach, reach + 1 - 2**31, 0]
+        depthwise(build, stride=stride, bias=ends, slope=6e-8, y_zero=5, scale_spread=1.0)
+        depthwise(build, stride=stride, bias=ends, slope=6e-8, scale_spread=1.0)
+    assert not any(kernels(check(build)))
+
+
+def test_constant_and_nearly_constant_channels() -> None:
+    build = ModelBuilder()
+    few = np.zeros((1, 3, 3, 3), int)
+    few[0, 1, 1, 0] = 1
+    depthwise(build, weights=few, slope=1e-5, bias=0)
+    depthwise(build, weights=0, bias=[-300, 0, 70000])
+    check(build)
+
+
+def test_steep_scales() -> None:
+    """Outputs that step more than once for each unit of the sum."""
+    build = ModelBuilder()
+    for slope in (0.9, 3.0, 500.0):
+        depthwise(build, slope=slope, bias=0)
+    check(build)
+
+
+def test_layers_of_equal_shape_share_a_kernel() -> None:
+    build = ModelBuilder()
+    for slope in (0.004, 0.005, 0.006):
+        depthwise(build, slope=slope, scale_spread=1.5)
+    assert len(check(build).program.functions) == 1
+
+
+def test_what_it_does_not_cover() -> None:
+    for options in ({"kernel": (5, 5)}, {"dilation": 2}, {"stride": 3}, {"shape": (1, 3, 3, 2100)}):
+        build = ModelBuilder()
+        depthwise(build, **options)
+        (function,) = compiled(build).program.functions
+        assert function.template == "kernels/depthwise_conv_2d.c.j2", options
+    build = ModelBuilder()
+    depthwise(build)
+    assert compiled(build, "bluepill_f103c8").program.functions[0].template == "kernels/depthwise_conv_2d.c.j2"
+
+
+@pytest.mark.parametrize("numerics", Numerics)
+def test_the_scratch_is_small(numerics: Numerics) -> None:
+    """A plane with its border, not the tensor."""
+    build = ModelBuilder()
+    depthwise(build, (1, 25, 5, 64))
+    assert compiled(build, numerics=numerics).program.plan.arena_bytes == 2 * 25 * 5 * 64 + 2 * 7 * 28
+
+
+@pytest.mark.parametrize("compiler", ["arm-none-eabi-gcc", "clang --target=arm-none-eabi -isystem/usr/include/newlib"])
+@pytest.mark.parametrize("core", ["-mcpu=cortex-m4 -mfloat-abi=soft", "-mcpu=cortex-m33 -mfloat-abi=hard"])
+def test_the_instructions_suit_every_compiler(compiler: str, core: str, tmp_path: Path) -> None:
+    """GCC has registers for them at every level of optimisation; without any, and for clang, there is the C beside."""
+    build = ModelBuilder()
+    for stride in (1, 2):
+        for zero in (-128, 0):
+            depthwise(build, (1, 40, 9, 3), stride, y_zero=zero)
+    for path, text in compiled(build).files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, "utf-8")
+    command = [*compiler.split(), "-mthumb", *core.split(), "-std=c99", "-Iinclude"]
+    command += ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-S", "src/net.c", "-o", "net.s"]
+    for level in ("-O0", "-O1", "-O2", "-O3", "-Os"):
+        subprocess.run([*command, level], cwd=tmp_path, check=True)
+        instructions = "smlatb" in (tmp_path / "net.s").read_text("utf-8")
+        assert instructions == (level != "-O0" and "gcc" in compiler), level
