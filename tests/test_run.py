@@ -444,7 +444,9 @@ def test_a_session_on_the_terminal(board: str, ended_by: signal.Signals, project
 
 def test_no_emulator_outlives_a_killed_run(projects: Projects) -> None:
     folder = projects.folder(QEMU)
-    with terminal(folder) as (_path, process):
+    with terminal(folder) as (path, process):
+        with serial.Serial(path, 115200, timeout=20) as port:
+            assert ask(port, b"name%").endswith(b"m-ready\r\n")
         assert any("qemu" in line for line in left_over(str(folder)))
         process.kill()
         process.wait()
