@@ -155,11 +155,11 @@ def test_a_model_that_does_not_fit_is_refused_with_a_table(tmp_path: Path) -> No
     (tmp_path / "wide.tflite").write_bytes(build.finish())
     arguments = ("compile", tmp_path / "wide.tflite", "--board", "uno", "--output", tmp_path / "out")
     text = tinygen(*arguments, code=1).stdout
-    assert "DOES NOT FIT" in text and "arena in RAM" in text and "too much" in text
+    assert "DOES NOT FIT" in text and "RAM with the stack" in text and "too much" in text
     assert "tinygen boards --fits MODEL" in text
     facts = as_json(*arguments, code=1)
     assert facts["fits"] is False and facts["need"]["arena_bytes"] == 24 * 24 * 6
-    assert facts["ram_bytes"] == 2048 and facts["tensors"][0]["bytes"] == 24 * 24 * 4
+    assert facts["memories"][-1]["there_bytes"] == 2048 and facts["tensors"][0]["bytes"] == 24 * 24 * 4
     assert not (tmp_path / "out").exists()
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygen.driver import Compiled
-from tinygen.emit import AVR_REACH_BYTES
+from tinygen.emit import AVR_REACH_BYTES, STACK_BYTES
+from tinygen.footprint.measure import Footprint
 from tinygen.memory.plan import most_alive
 from tinygen.target import Target
 
 SHOWN = 5
 """Layers and tensors that are named."""
+FLASH, RAM, STACK = "flash", "RAM", "stack"
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Need:
 
 def reachable_flash_bytes(board: Target) -> int:
     """The largest piece of flash that constants may fill: on an AVR no more than 16-bit addresses reach."""
-    reach = AVR_REACH_BYTES if "avr" in board.core.features else board.largest_flash_bytes
+    reach = AVR_REACH_BYTES if _is_avr(board) else board.largest_flash_bytes
     return min(board.largest_flash_bytes, reach)
 
 
@@ -38,61 +41,181 @@ def need(compiled: Compiled) -> Need:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What is needed of one memory and what is there of it."""
+
+    kind: str
+    name: str
+    needed_bytes: int
+    there_bytes: int
+
+    @property
+    def over_bytes(self) -> int:
+        """What is needed too much."""
+        return max(0, self.needed_bytes - self.there_bytes)
+
+
+@dataclass(frozen=True)
 class Part:
-    """A share of a memory."""
+    """A share of a memory: constants or variables, and code."""
 
     name: str
     bytes: int
+    code_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a model needs, the room in one piece that a board has, and what takes it."""
+    """What a model needs, the room in one piece that a board has, and what takes it.
+
+    An estimate never refuses a model: then the `memories` say what is certain, and `warnings` what may be too much.
+    """
 
     board: str
     need: Need
-    flash_bytes: int
-    ram_bytes: int
-    fits: bool
+    footprint: Footprint
+    memories: tuple[Memory, ...]
+    warnings: tuple[str, ...]
     layers: tuple[Part, ...]
-    """The layers with most constants."""
+    """The layers with most constants and code, and what is not of a layer."""
     tensors: tuple[Part, ...]
-    """The largest tensors at the moment that needs most RAM."""
+    """The largest tensors at the moment that needs most RAM, and what is not of a tensor."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room in every memory."""
+        return not any(memory.over_bytes for memory in self.memories)
+
+    @property
+    def over(self) -> frozenset[str]:
+        """The kinds of memory that there is too little of."""
+        return frozenset(memory.kind for memory in self.memories if memory.over_bytes)
 
     @property
     def remedies(self) -> tuple[str, ...]:
         """What can be done, one sentence each."""
         found = []
-        if self.need.constant_bytes > self.flash_bytes:
-            found.append("fewer or narrower layers, the ones with most constants first")
-        if self.need.arena_bytes > self.ram_bytes:
+        if FLASH in self.over:
+            found.append("fewer or narrower layers, the largest first")
+        if RAM in self.over:
             found.append("a smaller input, or fewer channels or an earlier stride where the largest tensors are")
+        if STACK in self.over:
+            found.append(f"an application of your own (--format c): this one's linker script keeps {STACK_BYTES} bytes")
+        elif self.over and self._fits_alone():
+            found.append("an application of your own with less beside the model: --format c writes the model alone")
         return (*found, "a larger board: `tinygen boards --fits MODEL` lists those that have the room") if found else ()
+
+    def _fits_alone(self) -> bool:
+        """Whether it is the program about the model that takes too much."""
+        beside = {FLASH: _last_bytes(self.layers), RAM: _last_bytes(self.tensors)}
+        return self.footprint.firmware and all(
+            memory.over_bytes <= beside.get(memory.kind, 0) for memory in self.memories
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
-        return {**asdict(self), "remedies": list(self.remedies)}
+        return {
+            "board": self.board,
+            "fits": self.fits,
+            "need": asdict(self.need),
+            "footprint": self.footprint.as_json(),
+            "memories": [asdict(memory) for memory in self.memories],
+            "layers": [asdict(part) for part in self.layers],
+            "tensors": [asdict(part) for part in self.tensors],
+            "warnings": list(self.warnings),
+            "remedies": list(self.remedies),
+        }
 
 
-def weigh(compiled: Compiled, board: Target) -> Budget:
-    """The budget of `compiled` on `board`."""
+def weigh(compiled: Compiled, board: Target, footprint: Footprint) -> Budget:
+    """The budget of `compiled` on `board`, where its program has that footprint."""
+    return Budget(
+        board.name,
+        need(compiled),
+        footprint,
+        tuple(_memories(compiled, board, footprint)),
+        tuple(_warnings(compiled, board, footprint)),
+        _layers(compiled, footprint),
+        _tensors(compiled, footprint),
+    )
+
+
+def model_code_bytes(compiled: Compiled, footprint: Footprint) -> int:
+    """The code of the model's own functions."""
+    name = compiled.program.name
+    ports = [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
+    functions = {function.name for function in compiled.program.functions} | {f"{name}_invoke", *ports}
+    return sum(footprint.function_bytes.get(function, 0) for function in functions)
+
+
+def _is_avr(board: Target) -> bool:
+    return "avr" in board.core.features
+
+
+def _room(board: Target, firmware: bool) -> tuple[int, int]:
+    """(flash, RAM) that a program may fill: what the firmware's linker script uses, or the largest piece."""
+    if firmware:
+        return board.main_flash.bytes, board.main_ram.bytes
+    return board.largest_flash_bytes, board.largest_ram_bytes
+
+
+def _memories(compiled: Compiled, board: Target, footprint: Footprint) -> Iterator[Memory]:
+    flash, ram = _room(board, footprint.firmware)
     needed = need(compiled)
+    if _is_avr(board) or not footprint.measured:
+        reach = min(flash, AVR_REACH_BYTES) if _is_avr(board) else flash
+        yield Memory(FLASH, "constants in flash", needed.constant_bytes, reach)
+    if not footprint.measured:
+        stack = footprint.stack_reserve_bytes
+        yield Memory(RAM, "arena and stack in RAM" if stack else "arena in RAM", needed.arena_bytes + stack, ram)
+        return
+    yield Memory(FLASH, "flash", footprint.flash_bytes, flash)
+    # Without a linker script of ours nobody keeps room for the stack: it needs what the model is proved to take.
+    stack = 0 if footprint.firmware else footprint.inference_stack.bytes or 0
+    yield Memory(RAM, "RAM with the stack", footprint.ram_bytes + stack, ram)
+    if footprint.firmware and footprint.program_stack.bytes is not None:
+        yield Memory(STACK, "stack", footprint.program_stack.bytes, footprint.stack_reserve_bytes)
+
+
+def _warnings(compiled: Compiled, board: Target, footprint: Footprint) -> Iterator[str]:
+    if footprint.measured:
+        return
+    flash, ram = _room(board, footprint.firmware)
+    if footprint.flash_bytes + footprint.margin_bytes > flash:
+        yield "it may not fit the flash: its code is only estimated"
+    if footprint.ram_bytes > ram >= need(compiled).arena_bytes + footprint.stack_reserve_bytes:
+        yield "it may not fit the RAM: its variables are only estimated"
+
+
+def _layers(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
+    """A function that several layers share counts for the first."""
     sizes = {data.symbol: data.data.nbytes for data in compiled.program.data}
-    layers = [
-        Part(call.comment.split(": ")[0], sum(sizes.get(argument, 0) for argument in call.arguments))
+    code = dict(footprint.function_bytes)
+    found = [
+        Part(
+            call.comment.split(": ")[0],
+            sum(sizes.get(argument, 0) for argument in call.arguments),
+            code.pop(call.function, 0),
+        )
         for call in compiled.program.calls
     ]
-    tensors = [
+    largest = sorted(found, key=lambda part: -part.bytes - part.code_bytes)[:SHOWN]
+    rest = footprint.flash_bytes - sum(sizes.values()) - sum(part.code_bytes for part in found)
+    what = "application, start-up and C library" if footprint.firmware else "what calls the layers, and the C library"
+    return (*largest, Part(what, 0, rest)) if footprint.measured else tuple(largest)
+
+
+def _tensors(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
+    found = [
         Part(compiled.graph.tensors[buffer.tensors[0]].name, buffer.bytes)
         for buffer in most_alive(compiled.plan)
         if buffer.tensors
-    ]
-    return Budget(
-        board.name,
-        needed,
-        reachable_flash_bytes(board),
-        board.largest_ram_bytes,
-        needed.fits(board),
-        tuple(sorted(layers, key=lambda part: -part.bytes)[:SHOWN]),
-        tuple(tensors[:SHOWN]),
-    )
+    ][:SHOWN]
+    if not footprint.firmware:
+        return tuple(found)
+    beside = footprint.ram_bytes - compiled.manifest["arena_bytes"]
+    return (*found, Part("stack, and the application with a copy of the inputs", beside))
+
+
+def _last_bytes(parts: tuple[Part, ...]) -> int:
+    return parts[-1].bytes + parts[-1].code_bytes if parts else 0

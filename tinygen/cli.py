@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tinygen import __version__, driver, ops, target
 from tinygen.budget import weigh
 from tinygen.errors import FirmwareError, TinygenError
+from tinygen.footprint.measure import measure
 from tinygen.inspection import inspect as inspect_model
 from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
@@ -87,7 +88,7 @@ def compile_command(
     board_target = _board(board)
     form = form or default_format(board_target)
     compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics), form)
-    budget = weigh(compiled, board_target) if board_target else None
+    budget = weigh(compiled, board_target, measure(compiled, board_target)) if board_target else None
     if budget and not budget.fits:
         if as_json:
             _print_json(budget.as_json())
@@ -97,9 +98,10 @@ def compile_command(
     folder = output or Path(f"{compiled.program.name}_{form}")
     compiled.write(folder)
     if as_json:
-        _print_json({"output": str(folder), **compiled.manifest, "files": sorted(compiled.files)})
+        facts = {"budget": budget.as_json()} if budget else {}
+        _print_json({"output": str(folder), **compiled.manifest, "files": sorted(compiled.files), **facts})
     else:
-        tables.show(tables.compiled(compiled, folder, board_target))
+        tables.show(tables.compiled(compiled, folder, board_target, budget))
 
 
 @cli.command("inspect", short_help="Show a model and what stops it from being compiled.")

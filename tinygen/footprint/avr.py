@@ -7,7 +7,7 @@ import re
 from tinygen.footprint.flow import COMPUTED, RETURN, Decoder, Step
 from tinygen.footprint.listing import Instruction, Listing
 
-TARGET = re.compile(r"\.([+-]\d+)|(0x[0-9a-f]+)")
+TARGET = re.compile(r"\.([+-]\d+)|(0x[0-9a-f]+|^0$)")
 SKIPS = ("cpse", "sbrc", "sbrs", "sbic", "sbis")
 SP_LOW, ZERO = "0x3d", "r1"
 TABLE_JUMP = "__tablejump2__"
@@ -25,6 +25,8 @@ def decoder(return_bytes: int) -> Decoder:
             if target == instruction.following:  # a short way to make room
                 return Step(return_bytes)
             return Step(calls=target, call_bytes=return_bytes)
+        if name in ("icall", "eicall"):
+            return Step(indirect_call=True, call_bytes=return_bytes)
         if name in ("jmp", "rjmp") and listing.labels.get(_target(instruction)) == TABLE_JUMP:
             return COMPUTED
         return _decode(listing, address, instruction)
@@ -38,10 +40,8 @@ def _decode(listing: Listing, address: int, instruction: Instruction) -> Step:
         return Step(1 if name == "push" else -1)
     if name in ("ret", "reti"):
         return RETURN
-    if name in ("icall", "eicall"):
-        return Step(indirect_call=True)
-    if name in ("ijmp", "eijmp"):
-        return COMPUTED
+    if name in ("ijmp", "eijmp"):  # a switch goes by a function of the compiler's library, TABLE_JUMP
+        return Step(falls=False, indirect_call=True)
     if name in SKIPS:
         following = listing.instructions.get(instruction.following)
         return Step(jumps=(following.following,) if following else ())

@@ -19,7 +19,7 @@ from tinygen.footprint.stack import Bound, StackWalker, largest
 from tinygen.footprint.toolchain import Toolchain, run
 from tinygen.target import Core, Target
 
-BRANCHES = ("CALL", "JUMP", "JAL", "BRANCH", "PCREL", "THM_PC", "RELAX", "ALIGN")
+BRANCHES = ("CALL", "JUMP", "JAL", "BRANCH", "AVR_13_PCREL", "AVR_7_PCREL", "RELAX", "ALIGN")
 """What the kind of a relocation has when the symbol is where the program goes on, rather than a value that is kept."""
 VECTORS, RESET, FAULT, FAULT_REPORT = "tg_vectors", "tg_reset", "tg_fault", "tg_report_fault"
 FRAME_WORDS, FPU_FRAME_WORDS, PADDING_WORDS = 8, 8 + 18, 1
@@ -93,11 +93,16 @@ class Elf:
         """(address, function): the places of the program that hold the address of a function to be used later."""
         starts = {section.name: section.address for section in self._sections}
         functions = self._functions()
-        return [
-            (starts[place.section] + place.offset, place.symbol)
-            for place in read_relocations(facts)
-            if place.section in starts and place.symbol in functions and not any(b in place.kind for b in BRANCHES)
-        ]
+        at = {symbol.address: name for name, symbol in functions.items()}
+        found = []
+        for place in read_relocations(facts):
+            if place.section not in starts or any(branch in place.kind for branch in BRANCHES):
+                continue
+            # Of a static function it may say where it is in its section.
+            name = place.symbol if place.symbol in functions else at.get(starts.get(place.symbol, -1) + place.addend)
+            if name is not None:
+                found.append((starts[place.section] + place.offset, name))
+        return found
 
     def _make_walker(self) -> StackWalker | None:
         decode = decoder(self._board)

@@ -18,8 +18,8 @@ class Step:
     `push` bytes are put on the stack, or taken from it when negative; where the instruction is `conditional` they may
     not be. The program goes on at the next instruction if it `falls`, and at `jumps`; `computed` is a jump to a place
     that is found when the program runs, as in the table of a switch. `calls` is a function that returns, with
-    `call_bytes` of stack for its return address; `indirect_call` is a call of one that a pointer says. `unclear` says
-    why all this is not known.
+    `call_bytes` of stack for its return address; `indirect_call` is a call of one that a pointer says,
+    or a jump to it. `unclear` says why all this is not known.
     """
 
     push: int = 0

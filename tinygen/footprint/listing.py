@@ -13,7 +13,7 @@ SYMBOL = re.compile(r"^([0-9a-f]+) (.{7}) (\S+)\s+([0-9a-f]+) (?:\.hidden )?(\S+
 LABEL = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t([^\t]+?) *(?:\t(.*))?$")
 RELOCATIONS = re.compile(r"^RELOCATION RECORDS FOR \[(\S+)\]:$")
-RELOCATION = re.compile(r"^([0-9a-f]+) (R_\S+) +([^\s+]+)")
+RELOCATION = re.compile(r"^([0-9a-f]+) (R_\S+) +([^\s+]+)(?:\+0x([0-9a-f]+))?$")
 COMMENT = re.compile(r"\s+[@;#]\s.*$|^[@;]\s.*$")
 
 
@@ -41,12 +41,16 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Relocation:
-    """A place, so many bytes into a section, that the linker made to hold what a symbol stands for."""
+    """A place, `offset` bytes into a section, that the linker made to hold `addend` more than what a symbol stands for.
+
+    The addend is 0 where it is not known because the place itself had it.
+    """
 
     section: str
     offset: int
     kind: str
     symbol: str
+    addend: int
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ def read_relocations(text: str) -> tuple[Relocation, ...]:
         if header:
             section = header[1]
         elif match:
-            found.append(Relocation(section, int(match[1], 16), match[2], match[3]))
+            addend = int(match[4] or "0", 16)
+            found.append(Relocation(section, int(match[1], 16), match[2], match[3], addend))
     return tuple(found)
 
 

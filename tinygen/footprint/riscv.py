@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinygen.footprint.flow import COMPUTED, RETURN, Step, place
+from tinygen.footprint.flow import RETURN, Step, place
 from tinygen.footprint.listing import Instruction, Listing
 
 LINK = "ra"
@@ -18,7 +18,8 @@ def decode(listing: Listing, address: int, instruction: Instruction) -> Step:
         target = place(operands)
         return Step(indirect_call=True) if target is None else Step(calls=target)
     if name == "jr":
-        return RETURN if first == LINK else COMPUTED
+        # Of a switch, or a call that is the last thing its function does: code does not tell.
+        return RETURN if first == LINK else Step(falls=False, computed=True, indirect_call=True)
     if first == "sp" and not name.startswith("s"):
         number = others[-1] if name.startswith("add") and others[:1] == ["sp"] else ""
         if not number.lstrip("-").isdigit():

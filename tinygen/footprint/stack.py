@@ -89,6 +89,8 @@ class StackWalker:
         if step.unclear:
             return Bound(None, f"{self._name(address)} has {step.unclear}")
         if step.indirect_call:
+            if not self._pointers and not step.computed:
+                return Bound(None, f"{self._name(address)} calls through a pointer")
             return largest([Bound(0), *map(self.bound, self._pointers)]).plus(depth + step.call_bytes)
         if step.calls is None:
             return Bound(depth + max(step.push, 0))

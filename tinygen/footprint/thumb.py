@@ -14,12 +14,14 @@ BASES = (*STACK_OPERATIONS, "add", "addw", "sub", "subw", "mov", "b", "bl", "blx
 REGISTERS = re.compile(r"\{([^}]*)\}")
 WRITE_BACK = re.compile(r"\[sp, #(-?\d+)\]!|\[sp\], #(-?\d+)")
 BYTES = {"r": 4, "s": 4, "d": 8, "q": 16}
-WORD = ".word"
+WORD, VENEER = ".word", "_veneer"
 COMPARES = ("cmp", "cmn", "tst", "teq")
 
 
 def decode(listing: Listing, address: int, instruction: Instruction) -> Step:
     """The effect of one instruction."""
+    if listing.labels.get(address, "").endswith(VENEER):
+        return Step(falls=False, unclear="a veneer of the linker")
     base, conditional = _base(instruction.mnemonic)
     step = _unconditional(listing, address, base, instruction.operands)
     if not conditional:
@@ -46,7 +48,7 @@ def _unconditional(listing: Listing, address: int, base: str, operands: str) -> 
             return COMPUTED  # it goes on at a place in the table behind the call
         return Step(calls=target)
     if base == "bx":
-        return RETURN if operands == "lr" else Step(falls=False, unclear=f"bx {operands}")
+        return RETURN if operands == "lr" else Step(falls=False, indirect_call=True)
     if base.startswith(("tbb", "tbh")):
         return COMPUTED
     if base == "udf":

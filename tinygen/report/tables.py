@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import ops
-from tinygen.budget import Budget
+from tinygen.budget import FLASH, RAM, Budget, model_code_bytes
 from tinygen.driver import Compiled
+from tinygen.footprint.measure import Footprint
 from tinygen.inspection import Inspection, TensorFacts
 from tinygen.run.emulator import Emulator
 from tinygen.run.firmware import Firmware
@@ -80,45 +81,105 @@ def inspection(facts: Inspection) -> RenderableType:
     return Group(*parts)
 
 
-def compiled(result: Compiled, folder: Path, target: Target | None) -> RenderableType:
+def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budget | None) -> RenderableType:
     """What was written, and what it takes of the board."""
     facts = result.manifest
     board = f"{target.title} ({target.core.title})" if target else "any C99 compiler"
-    flash, ram = facts["constant_bytes"], facts["arena_bytes"]
     table = _table("", "")
     table.show_header = False
     table.add_row("model", f"{result.model.path}, {facts['macs']:,} MACs in {len(result.program.calls)} layers")
     table.add_row("for", board)
-    table.add_row("constants", f"{kilobytes(flash)}{_share(flash, target.flash_bytes if target else None, 'flash')}")
-    table.add_row("arena", f"{kilobytes(ram)}{_share(ram, target.ram_bytes if target else None, 'RAM')}")
+    if budget:
+        for name, text in _footprint(result, budget):
+            table.add_row(name, text)
+    else:
+        table.add_row("constants", kilobytes(facts["constant_bytes"]))
+        table.add_row("arena", kilobytes(facts["arena_bytes"]))
     table.add_row(
         "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {facts['name']}_invoke())"
     )
     return table
 
 
+def _footprint(result: Compiled, budget: Budget) -> Iterator[tuple[str, RenderableType]]:
+    """(memory, what of it is needed and by whom), and how that is known."""
+    found, there = budget.footprint, {memory.kind: memory.there_bytes for memory in budget.memories}
+    constants, arena = budget.need.constant_bytes, budget.need.arena_bytes
+    about = "" if found.measured else "about "
+    code = model_code_bytes(result, found) if found.measured else 0
+    rest = found.flash_bytes - constants - code
+    parts = [f"constants {kilobytes(constants)}"]
+    parts += [f"code of the layers {kilobytes(code)}"] if found.measured else []
+    parts += [f"{'the rest' if found.measured else 'code'} {kilobytes(rest)}"]
+    yield "flash", f"{about}{_share(found.flash_bytes, there[FLASH])}: {', '.join(parts)}"
+    parts = [f"arena {kilobytes(arena)}"]
+    parts += [f"stack {kilobytes(found.stack_reserve_bytes)}"] if found.stack_reserve_bytes else []
+    variables = found.ram_bytes - arena - found.stack_reserve_bytes
+    parts += [f"the rest {kilobytes(variables)}"] if variables else []
+    yield "RAM", f"{about}{_share(found.ram_bytes, there[RAM])}: {', '.join(parts)}"
+    yield "stack", _stack(found)
+    yield "known from" if found.measured else "estimated", _known_from(found, result.manifest["environments"])
+    for warning in budget.warnings:
+        yield "warning", Text(warning, "yellow")
+
+
+def _stack(found: Footprint) -> RenderableType:
+    """The bounds, or loudly that there is none."""
+    if not found.measured:
+        return "not known: it takes the compiler"
+    unknown = next((bound for bound in (found.inference_stack, found.program_stack) if bound.bytes is None), None)
+    if found.inference_stack.bytes is None or (found.firmware and found.program_stack.bytes is None):
+        return Text(f"UNKNOWN: {unknown.why if unknown else ''}", "bold red")
+    text = f"one inference at most {kilobytes(found.inference_stack.bytes)}"
+    if found.program_stack.bytes is None:
+        return text
+    kept = kilobytes(found.stack_reserve_bytes)
+    return f"{text}; the program at most {kilobytes(found.program_stack.bytes)} of the {kept} kept for it"
+
+
+def _known_from(found: Footprint, environments: Mapping[str, str]) -> str:
+    """What the figures are of."""
+    what = "the firmware without a framework" if found.firmware else "the model alone"
+    beside = "; the Arduino core comes on top" if "arduino" in environments else ""
+    if beside and not found.firmware:
+        beside = "; the application and the Arduino core come on top"
+    elif beside:
+        beside = "; the Arduino core comes on top in the other environment"
+    if found.measured:
+        return f"{what}, built with {found.compiler}{beside}"
+    return f"{what}, {kilobytes(found.margin_bytes)} more or less{beside} ({found.note})"
+
+
 def does_not_fit(budget: Budget) -> RenderableType:
     """What is needed, what is there, what takes it, and what to do."""
     rows = _table(f"on {budget.board}", "needed", "there", "", right=("needed", "there"))
-    for name, needed, there in (
-        ("constants in flash", budget.need.constant_bytes, budget.flash_bytes),
-        ("arena in RAM", budget.need.arena_bytes, budget.ram_bytes),
-    ):
-        over = Text(f"{kilobytes(needed - there)} too much", "red") if needed > there else Text("fits", "green")
-        rows.add_row(name, kilobytes(needed), kilobytes(there), over)
-    parts = _table("largest layers and tensors", "bytes", right=("bytes",))
-    for part in budget.layers if budget.need.constant_bytes > budget.flash_bytes else ():
-        parts.add_row(part.name, f"{part.bytes:,}")
-    for part in budget.tensors if budget.need.arena_bytes > budget.ram_bytes else ():
-        parts.add_row(short(part.name), f"{part.bytes:,}")
+    for memory in budget.memories:
+        over = memory.over_bytes
+        verdict = Text(f"{kilobytes(over)} too much", "red") if over else Text("fits", "green")
+        rows.add_row(memory.name, kilobytes(memory.needed_bytes), kilobytes(memory.there_bytes), verdict)
+    parts = _table("what takes it", "bytes", "code", right=("bytes", "code"))
+    for part in (*(budget.layers if FLASH in budget.over else ()), *(budget.tensors if RAM in budget.over else ())):
+        parts.add_row(short(part.name), f"{part.bytes:,}", f"{part.code_bytes:,}" if part.code_bytes else "")
+    found = budget.footprint
+    what = "the firmware without a framework" if found.firmware else "the model alone"
+    known = (
+        f"{what}, built with {found.compiler}" if found.measured else f"what is certain without its code: {found.note}"
+    )
     remedies = [Text(f"  {remedy}") for remedy in budget.remedies]
     return Group(
-        Text("DOES NOT FIT", "bold red"), rows, "", parts, "", "nothing was written; what can be done:", *remedies
+        Text("DOES NOT FIT", "bold red"),
+        rows,
+        f"({known})",
+        "",
+        parts,
+        "",
+        "nothing was written; what can be done:",
+        *remedies,
     )
 
 
-def _share(used: int, there: int | None, kind: str) -> str:
-    return f" of {kilobytes(there)} {kind} ({100 * used / there:.1f} %)" if there else ""
+def _share(used: int, there: int) -> str:
+    return f"{kilobytes(used)} of {kilobytes(there)} ({100 * used / there:.1f} %)"
 
 
 def verdict(found: Verdict, numerics: str) -> RenderableType:
