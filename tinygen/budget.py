@@ -9,6 +9,7 @@ from typing import Any
 from tinygen.driver import Compiled
 from tinygen.emit import AVR_REACH_BYTES, STACK_BYTES
 from tinygen.footprint.measure import Footprint
+from tinygen.memory.lifetimes import Buffer
 from tinygen.memory.plan import most_alive
 from tinygen.target import Target
 
@@ -79,7 +80,7 @@ class Budget:
     layers: tuple[Part, ...]
     """The layers with most constants and code, and what is not of a layer."""
     tensors: tuple[Part, ...]
-    """The largest tensors at the moment that needs most RAM, and what is not of a tensor."""
+    """The largest tensors and scratch at the moment that needs most RAM, and what is not of a tensor."""
 
     @property
     def fits(self) -> bool:
@@ -206,15 +207,17 @@ def _layers(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
 
 
 def _tensors(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
-    found = [
-        Part(compiled.graph.tensors[buffer.tensors[0]].name, buffer.bytes)
-        for buffer in most_alive(compiled.plan)
-        if buffer.tensors
-    ][:SHOWN]
+    found = [Part(_name(compiled, buffer), buffer.bytes) for buffer in most_alive(compiled.plan)[:SHOWN]]
     if not footprint.firmware:
         return tuple(found)
     beside = footprint.ram_bytes - compiled.manifest["arena_bytes"]
     return (*found, Part("stack, and the application with a copy of the inputs", beside))
+
+
+def _name(compiled: Compiled, buffer: Buffer) -> str:
+    if buffer.scratch_of is not None:
+        return f"scratch of {compiled.graph.nodes[buffer.scratch_of].location}"
+    return compiled.graph.tensors[buffer.tensors[0]].name
 
 
 def _last_bytes(parts: tuple[Part, ...]) -> int:
