@@ -228,6 +228,7 @@ CODE = {
     "large": "int f(int x) { volatile char room[1500]; room[x] = 1; return room[0]; }",
     "pointer": f"{POINTER} int f(int x) {{ return p(x) + 1; }}",
     "tail_pointer": f"{POINTER} int f(int x) {{ return p(x); }}",
+    "loop": '__attribute__((naked)) int f(int x) { (void)x; __asm volatile("1: push {r0}\\n b 1b"); }',
     "wild": "int f(int (*p)(int)) { volatile char room[9]; room[1] = 1; return p(1) + room[1]; }",
     "recursion": "int f(int x) { volatile char room[9]; room[x] = 1; return x ? f(x - 1) + room[0] : 0; }",
     "variable": "int f(int x) { volatile char room[x]; room[0] = 1; return room[x - 1]; }",
@@ -269,6 +270,11 @@ def test_the_bound_of_a_function(core: str, name: str, tmp_path: Path) -> None:
 def test_what_has_no_bound_is_unknown(core: str, name: str, expected: str, tmp_path: Path) -> None:
     found, why = stack_of(core, name, tmp_path)
     assert found is None and why.startswith(expected), why
+
+
+def test_a_stack_that_grows_in_a_loop(tmp_path: Path) -> None:
+    found, why = stack_of("cortex-m0", "loop", tmp_path)
+    assert found is None and why == "f takes more than 131072 bytes, or more with each round of a loop"
 
 
 def test_a_core_whose_instructions_are_not_read() -> None:

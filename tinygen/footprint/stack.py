@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tinygen.footprint.flow import Decoder, Step
 from tinygen.footprint.listing import Listing
 
-MOST_BYTES = 1 << 20
-"""No stack is as large: what gets here grows in a loop."""
+MOST_BYTES = 1 << 17
+"""No stack is as large: what gets here mostly grows in a loop."""
 PADDING = ("nop", "nop.w")
 
 
@@ -72,7 +72,9 @@ class StackWalker:
             if reached.bytes is None:
                 return reached
             if reached.bytes > MOST_BYTES:
-                return Bound(None, f"{self._name(entry)} grows it in a loop")
+                return Bound(
+                    None, f"{self._name(entry)} takes more than {MOST_BYTES} bytes, or more with each round of a loop"
+                )
             deepest = max(deepest, reached.bytes)
             after = depth + max(step.push, 0 if step.conditional else step.push)
             pending += [(target, after) for target in step.jumps]
