@@ -103,6 +103,17 @@ static inline int32_t tg_requantize_single(int32_t value, int32_t multiplier, in
 #define TG_DSP_ASM 0
 #endif
 
+/* Whole loops as instructions, which take all 14 registers beside memory operands: clang keeps registers for the addresses of
+ * these, and -fno-omit-frame-pointer keeps one. Define it as 0 for the same loops in C.
+ */
+#ifndef TG_DSP_ASM_LOOPS
+#if TG_DSP_ASM && !defined(__clang__)
+#define TG_DSP_ASM_LOOPS 1
+#else
+#define TG_DSP_ASM_LOOPS 0
+#endif
+#endif
+
 /* Four bytes at any address: these cores load words from odd addresses too, unless a program forbids it (CCR.UNALIGN_TRP). */
 static inline uint32_t tg_load_word(const void *p)
 {
@@ -110,6 +121,9 @@ static inline uint32_t tg_load_word(const void *p)
     memcpy(&word, p, sizeof word);
     return word;
 }
+
+/* Two int16 in a word. */
+static inline uint32_t tg_halves(int16_t first, int16_t second) { return (uint16_t)first | (uint32_t)(uint16_t)second << 16; }
 
 /* a + b and a - b, wrapped to 32 bits. */
 static inline int32_t tg_wrapping_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
@@ -152,6 +166,13 @@ static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
     return result;
 }
 
+static inline int8_t tg_ssat8(int32_t value)
+{
+    int32_t result;
+    __asm("ssat %0, #8, %1" : "=r"(result) : "r"(value));
+    return (int8_t)result;
+}
+
 /* A macro: the shift is part of the instruction. */
 #define tg_ssat8_asr(value, shift) \
     __extension__({ \
@@ -165,8 +186,7 @@ static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
 /* Bytes 0 and 2, each to 16 bits. */
 static inline uint32_t tg_sxtb16(uint32_t bytes)
 {
-    const int16_t first = (int8_t)(bytes & 255), second = (int8_t)(bytes >> 16 & 255);
-    return (uint16_t)first | (uint32_t)(uint16_t)second << 16;
+    return tg_halves((int8_t)(bytes & 255), (int8_t)(bytes >> 16 & 255));
 }
 
 /* Bytes 1 and 3, each to 16 bits. */
@@ -192,7 +212,8 @@ static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
     return tg_wrapping_add(sum, (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32));
 }
 
-/* value >> shift, limited to 8 bits. */
+/* value, and value >> shift, limited to 8 bits; shift 1 to 31. */
+static inline int8_t tg_ssat8(int32_t value) { return (int8_t)tg_clamp(value, -128, 127); }
 static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t)tg_clamp(value >> shift, -128, 127); }
 
 #endif

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, weighted
+from tinygen.ops import checks, pointwise_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -89,6 +89,13 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=(
+        Variant(
+            "pointwise_dsp",
+            "kernels/conv_2d.pointwise.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and pointwise_dsp.applies(context),
+            pointwise_dsp.params,
+        ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant("c", "kernels/conv_2d.c.j2"),
     ),

@@ -1,4 +1,4 @@
-"""What kernels for cores with the DSP extension share: sums of raw inputs, pairs of weights in a word, their scaling."""
+"""What kernels for cores with the DSP extension share: the sums that they make, of inputs as they are stored."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen import quant, requantize
+from tinygen import requantize
 from tinygen.ir import Array
 from tinygen.ops import real_scale, weighted
 from tinygen.ops.spec import Context
 from tinygen.requantize import Steps
-
-PAIR_SHIFT = 8
-"""A pair of weights is the halfword 256 * odd + even; sums of its odd weight come out shifted left by so much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +52,3 @@ def one_rounding(context: Context, operands: weighted.Operands, found: Sums) -> 
 
     limits = weighted.activation_range(context)
     return requantize.steps(scaled, scales, found.bias, found.range, context.output.zero_point, limits)
-
-
-def pairs_fit(even: Array, odd: Array) -> bool:
-    """Whether every 256 * odd + even is an int16: not where -128 is paired with a negative weight."""
-    return bool(np.all((odd << PAIR_SHIFT) + even >= quant.RANGES["int16"][0]))
-
-
-def pairs(even: Array, odd: Array) -> Array:
-    """The halfwords 256 * odd + even as int16."""
-    return ((odd << PAIR_SHIFT) + even).astype(np.int16)
-
-
-def words(first: Array, second: Array) -> Array:
-    """int16 halfwords in twos as int32 words, `first` in the low half."""
-    return ((second.astype(np.int64) << 16) + (first.astype(np.int64) & 0xFFFF)).astype(np.int32)

@@ -1,0 +1,60 @@
+"""Turns a 1x1 convolution into the numbers and words of its kernel for cores with the DSP extension.
+
+Two pixels by four channels at a time; the pixels are widened to int16 first, once for all channels.
+"""
+
+from __future__ import annotations
+
+from tinygen.ops import byte_pairs, dsp, weighted
+from tinygen.ops.byte_pairs import WORD_BYTES
+from tinygen.ops.spec import Constant, Context, Kernel
+
+OPERANDS = weighted.Operands(channel_axis=0)
+PIXELS, CHANNELS = 2, 4
+"""Of a block: 8 sums, as many as the registers hold beside what the inner loop needs."""
+MOST_CHANNELS = 4092
+"""A store reaches 4095 bytes from its register: the last channel of the second pixel."""
+MOST_STEPS = 16
+"""Steps of the inner loop (two inputs each) that are printed one after another; more become a loop of equal parts."""
+UNROLLED_WORDS = 4
+"""Words of four inputs that are widened in a round, at most."""
+
+
+def applies(context: Context) -> bool:
+    """At least one block, weights that can be paired, and a scaling that is proved exact."""
+    channels = context.input(1).shape[0]
+    if context.output.size < PIXELS * channels or channels > MOST_CHANNELS:
+        return False
+    found, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
+    return byte_pairs.fit(found, CHANNELS) and byte_pairs.can_finish(
+        context, scaling, found, lambda: dsp.two_roundings(context, OPERANDS, found)
+    )
+
+
+def params(context: Context) -> Kernel:
+    """Numbers for the template, the words of all blocks, and room for two pixels as int16."""
+    found = dsp.sums(context, OPERANDS)
+    steps = dsp.two_roundings(context, OPERANDS, found)
+    finish = byte_pairs.finish(context, weighted.fixed_point(context, OPERANDS), found, steps)
+    assert finish is not None  # proved by applies
+    channels, depth = found.rows.shape
+    order = byte_pairs.in_order_of_bytes(depth)
+    words = byte_pairs.words(found, finish, order, CHANNELS)
+    values = {
+        "pixels": context.output.size // channels,
+        "in_channels": depth,
+        "out_channels": channels,
+        "blocks_words": words.size,
+        "steps": len(order),
+        "steps_behind_words": order[depth // 4 * 2 :],
+        "widened_words": max(n for n in range(1, UNROLLED_WORDS + 1) if depth // 4 % n == 0),
+        "finish": finish.values,
+        **loop(len(order) - 1),
+    }
+    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes=PIXELS * len(order) * WORD_BYTES)
+
+
+def loop(steps: int) -> dict[str, int]:
+    """The inner loop's steps as rounds of equal length, and those behind the last."""
+    rounds = max(1, -(-steps // MOST_STEPS))
+    return {"rounds": rounds, "steps_a_round": steps // rounds, "steps_behind": steps % rounds}
