@@ -4,9 +4,10 @@ from pathlib import Path
 
 from SCons.Script import Default, DefaultEnvironment
 
-# Where PlatformIO looks for a program to run the tests with; a program in QEMU answers on the serial port.
+# What PlatformIO runs the tests with: QEMU says what the program sends. It must end when PlatformIO kills its parent.
 QEMU = """#!/bin/sh
-exec timeout 60 qemu-system-arm -M {machine} -display none -monitor none -serial stdio -kernel {elf} </dev/null
+exec timeout 60 setpriv --pdeathsig KILL \\
+    qemu-system-arm -M {machine} -display none -monitor none -serial stdio -kernel {elf} </dev/null
 """
 
 env = DefaultEnvironment()
