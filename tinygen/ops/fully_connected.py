@@ -66,12 +66,15 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     zero_point, weights_zero_point = context.input(0).zero_point, weighted.weights_zero_point(context, OPERANDS)
     weights = inputs[1].astype(np.int64) - weights_zero_point
     sums = (inputs[0].reshape(-1, weights.shape[1]).astype(np.int64) - zero_point) @ weights.T
+    return [finish(context, sums, inputs).reshape(context.output.shape)]
+
+
+def finish(context: Context, sums: Array, inputs: Sequence[Any]) -> Array:
+    """Bias, scaling, zero point and clamp of int64 sums [..., units]: int8."""
     if context.numerics is Numerics.TFLM:
-        stored = weighted.finish(context, OPERANDS, sums, inputs)
-    else:
-        sums = weighted.add_bias(sums, inputs, OPERANDS)
-        stored = weighted.store(context, real_scale.scaled(sums, weighted.scales(context, OPERANDS)))
-    return [stored.reshape(context.output.shape)]
+        return weighted.finish(context, OPERANDS, sums, inputs)
+    sums = weighted.add_bias(sums, inputs, OPERANDS)
+    return weighted.store(context, real_scale.scaled(sums, weighted.scales(context, OPERANDS)))
 
 
 def params(context: Context) -> Kernel:
