@@ -48,6 +48,8 @@ class Tensor:
     dtype: str
     quant: Quantization | None = None
     data: Array | None = None
+    channels: tuple[int, ...] | None = None
+    """Which channels of the file's tensor it holds, as indices along the last axis; None: all."""
 
     @property
     def size(self) -> int:
@@ -73,6 +75,10 @@ class Tensor:
     def zero_point(self) -> int:
         """The per-tensor zero point."""
         return int(self._single(self.quant.zero_point if self.quant else ()))
+
+    def part_of(self, whole: Array) -> Array:
+        """What this tensor holds of `whole`, a value of the file's tensor."""
+        return whole if self.channels is None else whole[..., list(self.channels)]
 
     def _single(self, values: tuple[float, ...]) -> float:
         if len(values) != 1:
@@ -175,6 +181,10 @@ def _verify_tensor(tensor: Tensor) -> None:
         )
     if tensor.data is not None and tensor.data.dtype != DTYPES[tensor.dtype]:
         raise ModelError("constant has another type", where=where, found=str(tensor.data.dtype), expected=tensor.dtype)
+    if tensor.channels is not None and tensor.shape[-1:] != (len(tensor.channels),):
+        raise ModelError(
+            "channels do not fit the shape", where=where, found=str(len(tensor.channels)), expected=str(tensor.shape)
+        )
     quant = tensor.quant
     if quant is None:
         return

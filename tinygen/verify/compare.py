@@ -13,7 +13,7 @@ import numpy as np
 from tinygen import reference
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
-from tinygen.ir import Array, Graph
+from tinygen.ir import Array, Graph, Tensor
 from tinygen.quant import Numerics
 from tinygen.target import Target
 from tinygen.verify.board import Board, emulate
@@ -141,46 +141,60 @@ class _Run:
             if missing:
                 raise ToolError("the reference interpreter does not show every tensor", found=f"none for {missing[0]}")
             values = reference.run(self.graph, sample, Numerics.TFLITE)
-            self._check(number, {t: values[t] for t in computed}, truth, "the NumPy reference", "the interpreter")
-        values = reference.run(self.graph, sample, self.numerics)
+            self._check(
+                number, self.graph, {t: values[t] for t in computed}, truth, "the NumPy reference", "the interpreter"
+            )
+        values, graph = reference.run(self.graph, sample, self.numerics), self.compiled.graph
         for name, program in programs.items():
             layers, self._outputs = program.run(sample)
-            self._check(number, layers, values, name, "the NumPy reference")
-            outputs = dict(zip(self.compiled.graph.outputs, self._outputs, strict=True))
-            self._check(number, outputs, values, f"{name} after its last layer", "the NumPy reference")
+            self._check(number, graph, layers, values, name, "the NumPy reference")
+            outputs = dict(zip(graph.outputs, self._outputs, strict=True))
+            self._check(number, graph, outputs, values, f"{name} after its last layer", "the NumPy reference")
         self.samples += 1
 
     def judge(self, label: int) -> None:
         """Count the last sample as right or wrong."""
         self.correct += int(self._outputs[0].ravel().argmax()) == label
 
-    def _check(self, number: int, ours: Mapping[int, Array], theirs: Mapping[int, Array], who: str, whose: str) -> None:
-        for tensor, value in ours.items():
+    def _check(
+        self,
+        number: int,
+        graph: Graph,
+        ours: Mapping[int, Array],
+        theirs: Mapping[int, Array],
+        who: str,
+        whose: str,
+    ) -> None:
+        """Compare what the tensors of `graph` hold with that part of the file's tensors."""
+        for i, value in ours.items():
             if self.difference:
                 return
             self.elements += value.size
-            if value.dtype != theirs[tensor].dtype or value.tobytes() != theirs[tensor].tobytes():
-                self.difference = _difference(self.graph, number, tensor, value, theirs[tensor], who, whose)
+            tensor, expected = graph.tensors[i], graph.tensors[i].part_of(theirs[i])
+            if value.dtype != expected.dtype or value.tobytes() != expected.tobytes():
+                layer = next((node.location for node in self.graph.nodes if i in node.outputs), "a model input")
+                self.difference = _difference(tensor, layer, number, value, expected, who, whose)
 
 
 def _difference(
-    graph: Graph, number: int, tensor: int, found: Array, expected: Array, who: str, whose: str
+    tensor: Tensor, layer: str, number: int, found: Array, expected: Array, who: str, whose: str
 ) -> Difference:
-    layer = next((node.location for node in graph.nodes if tensor in node.outputs), "a model input")
-    name = graph.tensors[tensor].name
+    """The first element that differs, at its place in the file's tensor."""
+    name = tensor.name
     if found.dtype != expected.dtype or found.shape != expected.shape:
         kinds = [f"{a.dtype}{list(a.shape)}" for a in (found, expected)]
         return Difference(who, whose, number, layer, name, (), kinds[0], kinds[1], found.size, found.size)
     bits = f"u{found.dtype.itemsize}"
     wrong = np.ascontiguousarray(found).view(bits) != np.ascontiguousarray(expected).view(bits)
     element = tuple(int(i) for i in np.argwhere(wrong)[0])
+    place = element if tensor.channels is None else (*element[:-1], tensor.channels[element[-1]])
     return Difference(
         who,
         whose,
         number,
         layer,
         name,
-        element,
+        place,
         str(found[element]),
         str(expected[element]),
         int(wrong.sum()),
