@@ -8,6 +8,7 @@ import pytest
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_model, check_operator
 from tests.weighted import MOST_ELEMENTS, bias_for, filter_scales, generated, refused, weights_for
+from tinygen.ir import Array
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
@@ -60,17 +61,23 @@ def dense(
     return build
 
 
+def one_more(sums: Array) -> tuple[Array, Array]:
+    """`sums` around steps, with one of a unit that reads the input so that the layer is no constant; all weights."""
+    return np.append(sums, sums[len(sums) // 2]), np.append(np.zeros(len(sums)), 1)[:, None]
+
+
 def steps(scales: tuple[float, float, float], zero_point: int, per_channel: bool) -> ModelBuilder:
-    """A layer whose biases alone are its sums: around every step of the output and as far out as sums may go."""
+    """A layer whose biases are its sums, but for one: around every step of the output and as far out as sums may go."""
     build = ModelBuilder()
     x_scale, w_scale, y_scale = (np.float32(scale) for scale in scales)
     scale = float(x_scale) * float(w_scale) / float(y_scale)
     near = np.round((np.arange(-128, 128) - zero_point - 0.5) / scale)[:, None] + np.arange(-2, 3)
     furthest = min(2**31 - 1, int(2**30 / scale))
     sums = np.unique(np.clip(np.append(near, [-furthest, -1, 0, 1, furthest]), -furthest, furthest).astype(np.int64))
+    sums, weights = one_more(sums)
     count = len(sums) if per_channel else 1
     x = build.input((1, 1), "int8", x_scale, 0)
-    w = build.constant(np.zeros((len(sums), 1)), "int8", [w_scale] * count, [0] * count)
+    w = build.constant(weights, "int8", [w_scale] * count, [0] * count)
     bias = build.constant(sums, "int32", [x_scale * w_scale] * count, [0] * count)
     y = build.tensor((1, len(sums)), "int8", y_scale, zero_point)
     build.op("FULLY_CONNECTED", [x, w, bias], [y], "FullyConnected")
@@ -103,8 +110,8 @@ def test_every_step_of_the_output(
 def test_scales_that_only_float64_reproduces(golden: Golden, denominator: int) -> None:
     """The halves between two levels are reached by some sums and missed by others, by rounding to 53 bits alone."""
     build = ModelBuilder()
-    sums = (np.arange(-300, 300) * 2 + 1) * (denominator // 2)
-    x, w = build.input((1, 1), "int8", 1.0), build.constant(np.zeros((len(sums), 1)), "int8", 1.0)
+    sums, weights = one_more((np.arange(-300, 300) * 2 + 1) * (denominator // 2))
+    x, w = build.input((1, 1), "int8", 1.0), build.constant(weights, "int8", 1.0)
     y = build.tensor((1, len(sums)), "int8", float(denominator))
     build.op("FULLY_CONNECTED", [x, w, build.constant(sums, "int32", 1.0)], [y], "FullyConnected")
     data = build.finish()
