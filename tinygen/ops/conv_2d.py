@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, pointwise_dsp, weighted
+from tinygen.ops import checks, convolution_dsp, pointwise_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -97,6 +97,13 @@ SPEC = OpSpec(
             pointwise_dsp.params,
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
+        Variant(
+            "dsp",
+            "kernels/conv_2d.dsp.c.j2",
+            frozenset({"dsp"}),
+            convolution_dsp.applies,
+            convolution_dsp.params,
+        ),
         Variant("c", "kernels/conv_2d.c.j2"),
     ),
 )
