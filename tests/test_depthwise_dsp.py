@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled
 from tests.modelbuilder import ModelBuilder
-from tinygen import target
-from tinygen.driver import Compiled, Model, compile_model
-from tinygen.frontend import tflite
+from tinygen.driver import Compiled
 from tinygen.quant import Numerics
-from tinygen.verify.compare import verify
-from tinygen.verify.samples import random_samples
 
-BOARDS = ("nucleo_l4r5zi", "nucleo_h743zi", "nucleo_l552ze_q")
-"""M4F, M7, M33."""
-NONE, RELU, RELU6 = 0, 1, 3
 SAME, VALID = 0, 1
 VARIANT = "tg_depthwise_conv_2d_dsp_s8"
 
@@ -56,22 +49,6 @@ def depthwise(
     fields = {"strideH": stride, "strideW": stride, "padding": padding, "depthMultiplier": 1}
     fields |= {"dilationHFactor": dilation, "dilationWFactor": dilation, "fusedActivationFunction": activation}
     build.op("DEPTHWISE_CONV_2D", [x, w, b], [y], "DepthwiseConv2D", **fields)
-
-
-def compiled(build: ModelBuilder, board: str = BOARDS[0], numerics: Numerics = Numerics.TFLITE) -> Compiled:
-    data = build.finish()
-    model = Model("net.tflite", data, tflite.read(data, "net.tflite"))
-    return compile_model(model, target.load(board), "net", numerics)
-
-
-def check(build: ModelBuilder, boards: Sequence[str] = BOARDS[:1], samples: int = 3) -> Compiled:
-    """The C here and in the emulated boards, against the NumPy reference; the first board's code."""
-    results = [compiled(build, board) for board in boards]
-    for name, result in zip(boards, results, strict=True):
-        inputs = random_samples(result.model.graph, samples)
-        verdict = verify(result, inputs, interpreter=False, board=target.load(name))
-        assert verdict.difference is None, str(verdict.difference)
-    return results[0]
 
 
 def kernels(result: Compiled) -> list[bool]:
@@ -182,20 +159,9 @@ def test_the_scratch_is_small(numerics: Numerics) -> None:
     assert compiled(build, numerics=numerics).program.plan.arena_bytes == 2 * 25 * 5 * 64 + 2 * 7 * 28
 
 
-@pytest.mark.parametrize("compiler", ["arm-none-eabi-gcc", "clang --target=arm-none-eabi -isystem/usr/include/newlib"])
-@pytest.mark.parametrize("core", ["-mcpu=cortex-m4 -mfloat-abi=soft", "-mcpu=cortex-m33 -mfloat-abi=hard"])
-def test_the_instructions_suit_every_compiler(compiler: str, core: str, tmp_path: Path) -> None:
-    """GCC has registers for them at every level of optimisation; without any, and for clang, there is the C beside."""
+def test_every_compiler(tmp_path: Path) -> None:
     build = ModelBuilder()
     for stride in (1, 2):
         for zero in (-128, 0):
             depthwise(build, (1, 40, 9, 3), stride, y_zero=zero)
-    for path, text in compiled(build).files.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(text, "utf-8")
-    command = [*compiler.split(), "-mthumb", *core.split(), "-std=c99", "-Iinclude"]
-    command += ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-S", "src/net.c", "-o", "net.s"]
-    for level in ("-O0", "-O1", "-O2", "-O3", "-Os"):
-        subprocess.run([*command, level], cwd=tmp_path, check=True)
-        instructions = "smlatb" in (tmp_path / "net.s").read_text("utf-8")
-        assert instructions == (level != "-O0" and "gcc" in compiler), level
+    check_compilers(build, tmp_path)
