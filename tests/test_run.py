@@ -175,7 +175,12 @@ def test_the_firmware_equals_the_reference(board: str, name: str, projects: Proj
     found = as_json("run", folder, "--samples", 3)
     assert found["same"] and found["difference"] is None
     assert (found["samples"], found["elements"], found["board"], found["emulator"]) == (3, 30, board, name)
-    assert found["port"] is None and found["correct"] is None and found["accuracy"] is None
+    assert (
+        found["vendor"] == "tinygen"
+        and found["port"] is None
+        and found["correct"] is None
+        and found["accuracy"] is None
+    )
     assert len(found["microseconds"]) == 3 and 0 < found["microseconds_min"] <= found["microseconds_median"]
     assert len(found["layers"]) == 7 and all(layer["cycles"] > 0 for layer in found["layers"])
     assert found["layers"][0]["layer"] == "operator 0 CONV_2D: 1x8x8x1 -> 1x8x8x8"
@@ -253,13 +258,13 @@ def test_answers_that_are_wrong(projects: Projects) -> None:
 def test_a_firmware_that_hangs(board: str, projects: Projects) -> None:
     with projects.doing(board, "while (tg_board_read() < 0) { } for (;;) { ++sink; }") as folder:
         begin = time.monotonic()
-        message = says_no("run", folder, "--timeout", 2)
+        message = says_no("run", folder, "--timeout", 4)
         assert time.monotonic() - begin < 30
         assert left_over(str(folder)) == []
     if board == QEMU:
-        assert message == f"{QEMU}: no answer to 'profile' within 2 s, found nothing"
+        assert message == f"{QEMU}: no answer to 'name' within 4 s, found nothing"
     else:
-        assert message == f"{UNICORN}: the emulated firmware hangs, found no look at its serial port for 2 s"
+        assert message == f"{UNICORN}: the emulated firmware hangs, found no look at its serial port for 4 s"
 
 
 def test_a_firmware_that_says_nothing(projects: Projects) -> None:
@@ -362,6 +367,10 @@ def test_options_that_contradict_each_other(projects: Projects) -> None:
     folder = projects.folder(QEMU)
     for options in (["--emulator"], ["--pty"], ["--elf", "x"], ["--env", "x"]):
         assert complaint("run", folder, "--port", "/dev/null", *options).startswith("--port is for a real board; ")
+    expected = f"{folder}: --env is for projects of PlatformIO, found a project of format cmake"
+    assert complaint("run", folder, "--env", "x") == expected
+    expected = "--elf names a program, so there is none to build, found --env x"
+    assert complaint("run", folder, "--elf", "x", "--env", "x") == expected
 
 
 def test_files_and_ports_that_are_not_there(projects: Projects, tmp_path: Path) -> None:

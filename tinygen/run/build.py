@@ -37,6 +37,9 @@ def build(project: Project, kind: str, environment: str | None = None) -> Path:
         found = ", ".join(project.environments)
         what = "the project has no firmware of the kind that the board's emulator runs"
         raise TargetError(what, where=str(project.folder), found=found, expected=kind)
+    if environment and project.form != PLATFORMIO:
+        what = "--env is for projects of PlatformIO"
+        raise TargetError(what, where=str(project.folder), found=f"a project of format {project.form}")
     if project.form == PLATFORMIO:
         return _platformio(project, environment or project.environments[kind])
     return _cmake(project)

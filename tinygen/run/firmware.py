@@ -44,6 +44,8 @@ def emulated_firmware(
         remedy = "make one for a board: tinygen compile MODEL --board BOARD"
         raise TargetError("the project is for no board", where=str(project.folder), remedy=remedy)
     emulator = choose(board)
+    if elf is not None and environment is not None:
+        raise ToolError("--elf names a program, so there is none to build", found=f"--env {environment}")
     if elf is not None and not elf.is_file():
         raise ToolError("no such file", where=str(elf))
     with _ended_by_sigterm():

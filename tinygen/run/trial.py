@@ -51,6 +51,8 @@ class Layer:
 class Trial:
     """What a firmware did with the samples."""
 
+    vendor: str
+    """Whose firmware it says it is."""
     samples: int
     elements: int
     difference: Difference | None
@@ -91,7 +93,7 @@ def try_out(
     progress: Callable[[int], None] = lambda done: None,
 ) -> Trial:
     """Run the samples on the firmware up to the first difference; raises FirmwareError."""
-    name = session.model()
+    vendor, name = session.name(), session.model()
     if name != compiled.program.name:
         raise FirmwareError("the firmware has another model", found=name, expected=compiled.program.name)
     times: list[int] = []
@@ -109,6 +111,7 @@ def try_out(
         progress(number + 1)
     cycles = session.cycles() if times else None
     return Trial(
+        vendor,
         len(times),
         elements,
         difference,
