@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.random_models import random_model
-from tests.sketches import assert_prints_the_reference, serial_output
+from tests.sketches import Sketch, assert_prints_the_reference
 from tests.test_generated_c import run
 from tinygen import target
 from tinygen.driver import Compiled, Model, compile_model, load
@@ -82,4 +82,4 @@ def test_arduino_example_runs_on_an_emulated_uno(name: str, tmp_path: Path) -> N
     model = load(ROOT / "examples" / name / f"{name}.tflite")
     result = compile_model(model, target.load("uno"), name, form="arduino")
     result.write(tmp_path / "library")
-    assert_prints_the_reference(serial_output(build_sketch(tmp_path / "library")), model)
+    assert_prints_the_reference(Sketch(build_sketch(tmp_path / "library")), model)
