@@ -14,10 +14,12 @@ from tinygen import passes, reference
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph
+from tinygen.passes.check import check
 from tinygen.passes.drop_unused import drop_unused
 from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.merge_equal import merge_equal
+from tinygen.passes.shrink_operands import shrink_operands
 from tinygen.quant import Numerics
 from tinygen.verify.samples import random_samples
 
@@ -120,6 +122,30 @@ def test_fold_constants_then_drop_unused() -> None:
     assert brief(graph) == ["graph main(%0)", "%6 = reshape(%0, %5)", "return %6"]
     assert graph.tensors[turned.index].data is not None
     assert set(drop_unused(graph).tensors) == {x.index, turned.index, y.index}
+
+
+def test_shrink_operands() -> None:
+    """A constant of equal rows becomes one, if the other operand alone has the output's shape."""
+    build = ModelBuilder()
+    x, row = build.random_input((2, 3)), build.random_input((1, 3))
+    equal, unequal = [[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 2, 4]]
+    for name, first, second in (
+        ("ADD", x, equal),
+        ("SUB", equal, x),
+        ("ADD", x, unequal),
+        ("ADD", row, equal),
+        ("PRELU", equal, x),
+    ):
+        operands = [v if isinstance(v, Value) else build.constant(v, "int8", 0.5, 3) for v in (first, second)]
+        build.op(name, operands, [like(build, x, (2, 3))], None if name == "PRELU" else name.title())
+    graph = graph_of(build)
+    done = shrink_operands(graph)
+    shapes = [[done.tensors[i].shape for i in node.inputs] for node in done.nodes]
+    assert shapes == [[(2, 3), (3,)], [(3,), (2, 3)], [(2, 3), (2, 3)], [(1, 3), (2, 3)], [(2, 3), (2, 3)]]
+    for sample in random_samples(graph, 3):
+        before, after = (reference.run(one, sample, Numerics.TFLITE) for one in (graph, check(done.verify())))
+        for tensor in graph.outputs:
+            np.testing.assert_array_equal(after[tensor], before[tensor])
 
 
 def padded_convolution(build: ModelBuilder, amounts: list[list[int]]) -> tuple[Value, Value]:
