@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygen
+from tests.channel_models import convolve, weights
 from tests.modelbuilder import ModelBuilder
 from tests.small_models import two_convolutions
 from tinygen.driver import Compiled, Model, compile_model
@@ -57,6 +58,26 @@ def test_wrong_kernel_is_named() -> None:
     assert str(difference).startswith(
         "the generated C differs from the NumPy reference in operator 0 CONV_2D, tensor 't3'[0][2][3][1], sample "
     )
+
+
+def test_wrong_channel_is_named_as_in_the_file() -> None:
+    """Channel 1 of the file's tensor is dropped: the second that the C computes is channel 2."""
+    build = ModelBuilder()
+    filters = weights(build, 4, 1, 1, 2)
+    filters[1] = 0
+    x = convolve(build, build.input((1, 6, 5, 2), "int8", 0.05, 3), filters, [10, 20, 30, 40])
+    convolve(build, x, weights(build, 2, 1, 1, 4), [1, 2])
+    data = build.finish()
+    result = compile_model(Model("net.tflite", data, tflite.read(data, "net.tflite")))
+    samples = random_samples(result.model.graph, 2)
+    verdict = verify(result, samples)
+    assert verdict.difference is None
+    assert verdict.elements == 2 * (30 * (4 + 2) + 30 * (3 + 2) + 30 * 2)
+    offset = result.plan.tensors[x.index] + 7 * 3 + 1
+    spoilt = with_source(result, "TG_LAYER_DONE(0);", f"arena[{offset}] ^= 1;\n    TG_LAYER_DONE(0);")
+    difference = verify(spoilt, samples).difference
+    assert difference is not None and difference.layer == "operator 0 CONV_2D"
+    assert difference.element == (0, 1, 2, 2) and (difference.differing, difference.elements) == (1, 90)
 
 
 def test_output_overwritten_after_its_layer_is_found() -> None:

@@ -23,7 +23,6 @@ class _Link:
 
     members: tuple[tuple[int, Array], ...]
     """Tensor id, the group of each of its channels."""
-    groups: int
     output: int
     reads: Array
     """[output channels, groups] bool."""
@@ -78,23 +77,21 @@ def _link(graph: Graph, node: Node, ranges: Mapping[int, Range], masks: Masks) -
     ties = channels.ties(context)
     if ties is None:
         return None, [*node.inputs, *node.outputs]
-    return _tied_link(node, ties, masks), [
-        i for i, groups in zip(node.inputs, ties.inputs, strict=True) if groups is None
-    ]
+    mixed = [tensor for tensor, groups in zip(node.inputs, ties.inputs, strict=True) if groups is None]
+    return _tied_link(node, ties, masks), mixed
 
 
 def _dense_link(node: Node, dense: Dense, ranges: Mapping[int, Range]) -> _Link:
     """Filters read the columns where they have weights, unless these see one constant only."""
     low, high = dense.inputs(ranges[node.inputs[0]])
     reads = np.any(dense.weights, axis=1) & (low < high)
-    groups = int(dense.channels.max()) + 1
-    by_group = np.zeros((groups, len(reads)), np.bool_)
+    by_group = np.zeros((dense.channels.max() + 1, len(reads)), np.bool_)
     np.logical_or.at(by_group, dense.columns, reads.T)
-    return _Link(((node.inputs[0], dense.channels),), groups, node.outputs[0], by_group.T)
+    return _Link(((node.inputs[0], dense.channels),), node.outputs[0], by_group.T)
 
 
 def _tied_link(node: Node, ties: Ties, masks: Masks) -> _Link:
     pairs = [(node.outputs[0], ties.output), *zip(node.inputs, ties.inputs, strict=True)]
     members = tuple((i, groups) for i, groups in pairs if groups is not None and i in masks)
-    groups = int(ties.output.max()) + 1
-    return _Link(members, groups, node.outputs[0], np.zeros((len(ties.output), groups), np.bool_))
+    reads = np.zeros((len(ties.output), ties.output.max() + 1), np.bool_)
+    return _Link(members, node.outputs[0], reads)
