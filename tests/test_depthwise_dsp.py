@@ -15,13 +15,13 @@ from tinygen.driver import Compiled
 from tinygen.quant import Numerics
 
 SAME, VALID = 0, 1
-VARIANT = "tg_depthwise_conv_2d_dsp_s8"
+SLIDE, WINDOW, PLAIN = (f"kernels/depthwise_conv_2d.{name}c.j2" for name in ("dsp.", "window.dsp.", ""))
 
 
 def depthwise(
     build: ModelBuilder,
     shape: Sequence[int] = (1, 5, 6, 3),
-    stride: int = 1,
+    stride: int | tuple[int, int] = 1,
     padding: int = SAME,
     activation: int = NONE,
     x_zero: int = -128,
@@ -33,29 +33,32 @@ def depthwise(
     kernel: tuple[int, int] = (3, 3),
     dilation: int = 1,
     scale_spread: float = 4.0,
+    multiplier: int = 1,
 ) -> None:
     """One convolution of an input of its own; `slope` is about the output's steps for each unit of a sum."""
     batch, height, width, depth = shape
+    strides = (stride, stride) if isinstance(stride, int) else stride
     reach = [0 if padding == SAME else (k - 1) * dilation for k in kernel]
-    out = [-(-(size - less) // stride) for size, less in zip((height, width), reach, strict=True)]
-    count = depth if per_channel else 1
+    out = [-(-(size - less) // step) for size, less, step in zip((height, width), reach, strides, strict=True)]
+    filters = depth * multiplier
+    count = filters if per_channel else 1
     scales = 0.01 * scale_spread ** build.rng.uniform(-1, 1, count)
     x = build.input(shape, "int8", 0.05, x_zero)
-    data = build.rng.integers(-127, 128, (1, *kernel, depth)) if weights is None else weights
-    w = build.constant(np.broadcast_to(data, (1, *kernel, depth)), "int8", scales, [0] * count, 3)
-    values = build.rng.integers(-20000, 20000, depth) if bias is None else np.broadcast_to(bias, depth)
+    data = build.rng.integers(-127, 128, (1, *kernel, filters)) if weights is None else weights
+    w = build.constant(np.broadcast_to(data, (1, *kernel, filters)), "int8", scales, [0] * count, 3)
+    values = build.rng.integers(-20000, 20000, filters) if bias is None else np.broadcast_to(bias, filters)
     b = build.constant(values, "int32", np.float32(0.05) * scales.astype(np.float32), [0] * count)
-    y = build.tensor((batch, *out, depth), "int8", 0.05 * 0.01 / slope, y_zero)
-    fields = {"strideH": stride, "strideW": stride, "padding": padding, "depthMultiplier": 1}
+    y = build.tensor((batch, *out, filters), "int8", 0.05 * 0.01 / slope, y_zero)
+    fields = {"strideH": strides[0], "strideW": strides[1], "padding": padding, "depthMultiplier": multiplier}
     fields |= {"dilationHFactor": dilation, "dilationWFactor": dilation, "fusedActivationFunction": activation}
     build.op("DEPTHWISE_CONV_2D", [x, w, b], [y], "DepthwiseConv2D", **fields)
 
 
-def kernels(result: Compiled) -> list[bool]:
+def kernels(result: Compiled, template: str = SLIDE) -> list[bool]:
     """For each layer whether one multiplication scales it; every layer has the kernel."""
     functions = {function.name: function for function in result.program.functions}
     called = [functions[call.function] for call in result.program.calls]
-    assert all(function.name.startswith(VARIANT) for function in called)
+    assert {function.template for function in called} == {template}
     return [function.values["fused"] for function in called]
 
 
@@ -68,10 +71,45 @@ def test_random_shapes(board: str) -> None:
         padding = build.pick([SAME, SAME, VALID])
         height, width, depth = (int(size) for size in rng.integers(3 if padding == VALID else 1, 17, 3))
         zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, -128, build.random_zero_point()])}
-        choice = {"padding": padding, "activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1)}
+        choice = {
+            "padding": padding,
+            "multiplier": build.pick([1, 1, 1, 2]),
+            "activation": build.pick([NONE, RELU, RELU6]),
+            "slope": 10 ** rng.uniform(-4, -1),
+        }
         batches, stride = build.pick([1, 1, 2]), build.pick([1, 1, 2])
         depthwise(build, (batches, height, width, depth), stride, per_channel=build.chance(0.7), **choice, **zeros)
     assert set(kernels(check(build, [board]))) == {True, False}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_windows(board: str) -> None:
+    """Any kernel and stride, channel multipliers."""
+    build = ModelBuilder(np.random.default_rng(10 + BOARDS.index(board)))
+    rng = build.rng
+    for _ in range(16):
+        height, width, depth = (int(size) for size in rng.integers(1, 14, 3))
+        kernel = tuple(int(size) for size in rng.integers(1, 8, 2))
+        stride = tuple(int(step) for step in rng.integers(1, 4, 2))
+        if kernel == (3, 3) and stride in ((1, 1), (2, 2)):
+            kernel = (3, 4)
+        padding = VALID if kernel[0] <= height and kernel[1] <= width else SAME
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, -128, build.random_zero_point()])}
+        choice = {"multiplier": build.pick([1, 1, 2, 3]), "activation": build.pick([NONE, RELU, RELU6])}
+        shape, slope = (build.pick([1, 1, 2]), height, width, depth), 10 ** rng.uniform(-4, -1)
+        depthwise(build, shape, stride, padding, kernel=kernel, slope=slope, **choice, **zeros)
+    assert set(kernels(check(build, [board]), WINDOW)) == {True, False}
+
+
+def test_windows_of_real_networks() -> None:
+    build = ModelBuilder()
+    depthwise(build, (1, 12, 12, 16), kernel=(5, 5))
+    depthwise(build, (1, 12, 13, 16), 2, kernel=(5, 5), y_zero=3)
+    depthwise(build, (1, 1, 60, 8), kernel=(1, 9))
+    depthwise(build, (1, 49, 10, 1), 2, kernel=(10, 8), multiplier=8)
+    depthwise(build, (1, 32, 1, 4), kernel=(32, 1), padding=VALID)
+    depthwise(build, (1, 7, 7, 4), kernel=(7, 7), padding=VALID, weights=-128, x_zero=127)
+    kernels(check(build, samples=2), WINDOW)
 
 
 def test_every_length_of_row() -> None:
@@ -105,15 +143,15 @@ def test_weights_and_zero_points_at_their_ends(weight: int, zero_point: int) -> 
     check(build)
 
 
-def test_biases_at_their_ends() -> None:
-    """Up to what any int32 sum allows: no offset holds these, so the sums are scaled as they are."""
+def test_great_biases() -> None:
+    """Up to what any int32 sum allows, beside a channel that steps."""
     reach = 9 * 128 * 255
     build = ModelBuilder()
-    for stride in (1, 2):
-        ends = [2**31 - 1 - reach, reach + 1 - 2**31, 0]
-        depthwise(build, stride=stride, bias=ends, slope=6e-8, y_zero=5, scale_spread=1.0)
-        depthwise(build, stride=stride, bias=ends, slope=6e-8, scale_spread=1.0)
-    assert not any(kernels(check(build)))
+    for kernel in ((3, 3), (2, 3)):
+        for y_zero in (-128, 5):
+            ends = [2**31 - 1 - reach, reach + 1 - 2**31, 0]
+            depthwise(build, kernel=kernel, bias=ends, slope=4e-4, y_zero=y_zero)
+    check(build)
 
 
 def test_constant_and_nearly_constant_channels() -> None:
@@ -140,15 +178,30 @@ def test_layers_of_equal_shape_share_a_kernel() -> None:
     assert len(check(build).program.functions) == 1
 
 
-def test_what_it_does_not_cover() -> None:
-    for options in ({"kernel": (5, 5)}, {"dilation": 2}, {"stride": 3}, {"shape": (1, 3, 3, 2100)}):
-        build = ModelBuilder()
-        depthwise(build, **options)
-        (function,) = compiled(build).program.functions
-        assert function.template == "kernels/depthwise_conv_2d.c.j2", options
+@pytest.mark.parametrize(
+    ("options", "template"),
+    [
+        ({"stride": 3}, WINDOW),
+        ({"shape": (1, 3, 3, 2100)}, WINDOW),
+        ({"shape": (1, 1, 1030, 1)}, WINDOW),
+        ({"kernel": (1, 33)}, PLAIN),
+        ({"dilation": 2}, PLAIN),
+    ],
+    ids=["stride 3", "far channels", "long rows", "33 taps", "dilation"],
+)
+def test_which_kernel(options: dict[str, Any], template: str) -> None:
+    """The next one takes over, with the same results."""
+    build = ModelBuilder()
+    depthwise(build, **options)
+    result = check(build, samples=1)
+    assert [function.template for function in result.program.functions] == [template]
+
+
+def test_cores_without_the_extension() -> None:
     build = ModelBuilder()
     depthwise(build)
-    assert compiled(build, "bluepill_f103c8").program.functions[0].template == "kernels/depthwise_conv_2d.c.j2"
+    depthwise(build, kernel=(5, 5))
+    assert {f.template for f in compiled(build, "bluepill_f103c8").program.functions} == {PLAIN}
 
 
 @pytest.mark.parametrize("numerics", Numerics)
@@ -164,4 +217,5 @@ def test_every_compiler(tmp_path: Path) -> None:
     for stride in (1, 2):
         for zero in (-128, 0):
             depthwise(build, (1, 40, 9, 3), stride, y_zero=zero)
+            depthwise(build, (2, 9, 9, 3), stride, y_zero=zero, kernel=(5, 4), multiplier=2)
     check_compilers(build, tmp_path)

@@ -13,6 +13,7 @@ from typing import Any
 from tinygen.ops import byte_pairs, dsp, weighted
 from tinygen.ops.byte_pairs import WORD_BYTES
 from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.unroll import chunk
 from tinygen.ops.window import Geometry, convolution_geometry
 
 OPERANDS = weighted.Operands(channel_axis=0)
@@ -256,8 +257,3 @@ def _loads(layout: Layout) -> list[dict[str, Any]]:
         held = kept | {column: register for register, column in loads}
         taps.append({"loads": loads, "first": held[first], "second": held[first + layout.along.step]})
     return taps
-
-
-def chunk(count: int, most: int) -> int:
-    """At most `most` of `count` things, so that few are left over when that is repeated."""
-    return min(range(min(count, most), min(count, most) // 2, -1), key=lambda size: count % size, default=0)

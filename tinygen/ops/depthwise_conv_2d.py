@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, depthwise_dsp, weighted
+from tinygen.ops import checks, depthwise_dsp, depthwise_window_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -77,8 +77,15 @@ SPEC = OpSpec(
             "dsp",
             "kernels/depthwise_conv_2d.dsp.c.j2",
             frozenset({"dsp"}),
-            depthwise_dsp.covers,
+            depthwise_dsp.applies,
             depthwise_dsp.params,
+        ),
+        Variant(
+            "window_dsp",
+            "kernels/depthwise_conv_2d.window.dsp.c.j2",
+            frozenset({"dsp"}),
+            depthwise_window_dsp.applies,
+            depthwise_window_dsp.params,
         ),
         Variant("c", "kernels/depthwise_conv_2d.c.j2"),
     ),

@@ -1,0 +1,140 @@
+"""Turns a depthwise convolution into planes: one channel at a time as int16 rows, inside a border of the zero point.
+
+The rows of a plane run along the axis of the window that costs less. Where one multiplication scales the sums exactly,
+the taps are stored shifted left, and the output's zero point lies in the start of each sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant, requantize
+from tinygen.ir import Array
+from tinygen.ops import dsp, weighted
+from tinygen.ops.spec import Constant, Context
+from tinygen.ops.unroll import chunk
+from tinygen.ops.window import Geometry, convolution_geometry
+
+OPERANDS = weighted.Operands(channel_axis=3)
+SCALE_BITS = 8
+"""The shift of taps: int16 holds no more."""
+MOST_COPIES = 12
+"""Elements of a row that are widened one after another."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the window."""
+
+    input: int
+    kernel: int
+    output: int
+    stride: int
+    pad: int
+
+    @property
+    def reach(self) -> int:
+        """Elements of the padded input that the windows cover."""
+        return (self.output - 1) * self.stride + self.kernel
+
+    @property
+    def read(self) -> int:
+        """Elements of the input that they cover; the rest of the reach is border."""
+        return min(self.input, self.reach - self.pad)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """How one channel lies in scratch: rows along one of the two axes, down the other."""
+
+    down: Axis
+    along: Axis
+    turned: bool
+    """Whether its rows are columns of the input."""
+
+
+def planes(window: Geometry) -> list[Plane]:
+    """Both ways to lay out the channels under a window without dilation."""
+    fields = (window.input, window.kernel, window.output, window.stride, window.pad)
+    down, along = (Axis(*(pair[axis] for pair in fields)) for axis in range(2))
+    ways = [Plane(down, along, False), Plane(along, down, True)]
+    return [way for way in ways if min(way.down.read, way.along.read) > 0]
+
+
+def filters(found: dsp.Sums, plane: Plane) -> Array:
+    """The filters as the plane lies: [channels, down, along]."""
+    sizes = plane.down.kernel, plane.along.kernel
+    rows: Array = found.rows.reshape(-1, *(sizes[::-1] if plane.turned else sizes))
+    return rows.transpose(0, 2, 1) if plane.turned else rows
+
+
+def steps(plane: Plane, context: Context) -> tuple[int, int]:
+    """Outputs of one channel: bytes from one to the next along a row, and from row to row."""
+    _, _, width, channels = context.output.shape
+    return (width * channels, channels) if plane.turned else (channels, width * channels)
+
+
+def values(context: Context, plane: Plane, width: int) -> dict[str, Any]:
+    """What templates/kernels/planes.j2 prints, for rows of `width` elements."""
+    x, window = context.input(0), convolution_geometry(context)
+    in_steps = (x.shape[2] * x.shape[3], x.shape[3])
+    out_along, out_down = steps(plane, context)
+    return {
+        **window.values(),
+        "batches": x.shape[0],
+        "in_elements": x.size // x.shape[0],
+        "out_elements": context.output.size // x.shape[0],
+        "channels": x.shape[3],
+        "multiplicity": context.output.shape[3] // x.shape[3],
+        "out_channels": context.output.shape[3],
+        "fill": x.zero_point,
+        "turned": plane.turned,
+        "width": width,
+        "plane_rows": plane.down.reach,
+        "plane_bytes": plane_bytes(plane, width),
+        "bordered": plane.down.read * plane.along.read < plane.down.reach * width,
+        "copied": chunk(plane.along.read, MOST_COPIES),
+        "read_down": plane.down.read,
+        "read_along": plane.along.read,
+        "pad_down": plane.down.pad,
+        "pad_along": plane.along.pad,
+        "in_down_step": in_steps[1 if plane.turned else 0],
+        "in_along_step": in_steps[0 if plane.turned else 1],
+        "out_down": plane.down.output,
+        "out_along": plane.along.output,
+        "out_down_step": out_down,
+        "out_along_step": out_along,
+    }
+
+
+def plane_bytes(plane: Plane, width: int) -> int:
+    """Of int16 elements."""
+    return plane.down.reach * width * 2
+
+
+def line(context: Context, found: dsp.Sums) -> requantize.Line | None:
+    """One multiplication for each channel, the output's zero point in its offset; None where that is not exact."""
+    if weighted.activation_range(context) != quant.RANGES["int8"]:
+        return None
+    wanted = dsp.two_roundings(context, OPERANDS, found)
+    return requantize.line(replace(wanted, zero_point=0), SCALE_BITS)
+
+
+def scaling_values(context: Context, found: requantize.Line | None) -> dict[str, Any]:
+    """Numbers for sums that are scaled by `found`, or else as in plain C."""
+    plain = weighted.values(context, OPERANDS, weighted.fixed_point(context, OPERANDS))
+    shift = found.shift if found else 0
+    return plain | {"has_bias": True, "fused": found is not None, "line_shift": shift, "scale": 2**SCALE_BITS}
+
+
+def constants(context: Context, found: dsp.Sums, scaled: requantize.Line | None, taps: Array) -> tuple[Constant, ...]:
+    """Taps [channels, elements] and what scales their sums; the input's zero point is in the bias."""
+    if scaled:
+        start, multiplier = Constant("start", scaled.offset), Constant("multiplier", scaled.multiplier)
+        return Constant("weights", (taps << SCALE_BITS).astype(np.int16)), start, multiplier
+    plain = weighted.constants(context, OPERANDS, weighted.fixed_point(context, OPERANDS))
+    rest = tuple(constant for constant in plain if constant.role in ("multiplier", "shift"))
+    return Constant("weights", taps.astype(np.int16)), Constant("bias", found.bias.astype(np.int32)), *rest
