@@ -473,6 +473,59 @@ def test_channels_side_by_side() -> None:
     assert channels_of(done, x) == (2, 3) and channels_of(done, y) == (1, 2)
 
 
+def grouped(build: ModelBuilder, x: Value) -> Value:
+    return convolve(build, x, weights(build, 6, 1, 1, 2), [1, 2, 3, 4, 5, 6])
+
+
+def with_more_channels(build: ModelBuilder, x: Value) -> Value:
+    amounts = build.constant([[0, 0], [0, 0], [0, 0], [1, 0]], "int32")
+    return build.op("PAD", [x, amounts], [activation(build, (1, 5, 5, 5))])[0]
+
+
+def mean_of_channels(build: ModelBuilder, x: Value) -> Value:
+    axes = build.constant([1, -1], "int32")
+    return build.op("MEAN", [x, axes], [activation(build, (1, 1, 5, 1), 5)], "Reducer", keepDims=True)[0]
+
+
+def turned(build: ModelBuilder, x: Value) -> Value:
+    order = build.constant([0, 3, 1, 2], "int32")
+    return build.op("TRANSPOSE", [x, order], [activation(build, (1, 4, 5, 5))])[0]
+
+
+@pytest.mark.parametrize("emit", [grouped, with_more_channels, mean_of_channels, turned], ids=lambda f: f.__name__)
+def test_operators_that_mix_channels_need_all(emit: Any) -> None:
+    build = ModelBuilder()
+    x = with_constant(build, source(build))
+    y = emit(build, x)
+    filters = weights(build, 2, 1, 1, y.shape[3])
+    filters[..., 1:] = 0
+    convolve(build, y, filters, [1, 2])
+    done = run_all(build.finish())
+    assert channels_of(done, x) is None and channels_of(done, y) is None
+
+
+def test_a_difference_of_equal_ranges_is_not_constant() -> None:
+    """Both operands have any value, but not the same one."""
+    build = ModelBuilder()
+    first, second = (convolve(build, source(build), weights(build, 4, 1, 1, 4), [1, 2, 3, 4]) for _ in range(2))
+    y = activation(build, first.shape)
+    build.op("SUB", [first, second], [y], "Sub")
+    convolve(build, y, weights(build, 2, 1, 1, 4), [1, 2])
+    assert channels_of(run_all(build.finish()), y) is None
+
+
+def test_a_fused_activation_of_a_pool_limits_the_constant() -> None:
+    build = ModelBuilder()
+    x = with_constant(build, source(build), value=-20)
+    y = activation(build, (1, 5, 3, 4))
+    fields = {"strideH": 1, "strideW": 2, "padding": 0, "filterHeight": 3, "filterWidth": 2}
+    build.op("AVERAGE_POOL_2D", [x], [y], "Pool2D", fusedActivationFunction=1, **fields)
+    z = convolve(build, y, weights(build, 2, 1, 1, 4), [5, 6])
+    done = run_all(build.finish())
+    assert channels_of(done, y) == (0, 2, 3)
+    np.testing.assert_array_equal(constants_of(done, z)[1], [5, 6])
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_largest_sums_that_a_layer_may_have(sign: int) -> None:
     """Whatever of a sum moves into the bias, both stay inside what was checked before."""
