@@ -34,7 +34,8 @@ class Layer:
     def stored(self, sums: Array) -> Array:
         """What the reference stores for sums [n, channels]."""
         scaled = quant.requantize(sums + self.bias, self.multiplier, self.shift)
-        return np.clip(scaled + self.zero_point, *self.limits)
+        limited: Array = np.clip(scaled + self.zero_point, *self.limits)
+        return limited
 
     def steps(self) -> Steps:
         """The steps of that."""
@@ -154,7 +155,8 @@ def test_single_rounding_in_float64(zero_point: int, limits: tuple[int, int]) ->
     scales = np.ldexp(layer.multiplier.astype(np.float64), layer.shift - 31)
 
     def stored(sums: Array) -> Array:
-        return np.clip(real_scale.scaled(sums + layer.bias, scales) + zero_point, *limits)
+        limited: Array = np.clip(real_scale.scaled(sums + layer.bias, scales) + zero_point, *limits)
+        return limited
 
     def scaled(totals: Array) -> Array:
         return real_scale.scaled(totals, scales[:, None])
@@ -163,6 +165,31 @@ def test_single_rounding_in_float64(zero_point: int, limits: tuple[int, int]) ->
     found = requantize.line(steps, 8)
     assert found is not None
     check(found, stored, steps, limits)
+
+
+@pytest.mark.parametrize("zero_point", [-128, 96])
+def test_one_multiplier_for_all_channels(zero_point: int) -> None:
+    """Channels of one scale, outputs of both signs under one rounding."""
+    layer = Layer(14, zero_point)
+    scales = np.full(40, 0.00123)
+
+    def scaled(totals: Array) -> Array:
+        return real_scale.scaled(totals, scales[0])
+
+    def stored(sums: Array) -> Array:
+        limited: Array = np.clip(real_scale.scaled(sums + layer.bias, scales) + zero_point, -128, 127)
+        return limited
+
+    steps = requantize.steps(scaled, scales, layer.bias, layer.sums, zero_point, layer.limits)
+    found = requantize.line(steps, 8, shared=True)
+    assert found is not None and len(np.unique(found.multiplier)) == 1
+    check(found, stored, steps, layer.limits)
+
+
+def test_no_multiplier_for_channels_of_different_scales() -> None:
+    steps = Layer(15, -128).steps()
+    assert requantize.line(steps, 8) is not None
+    assert requantize.line(steps, 8, shared=True) is None
 
 
 @pytest.mark.parametrize("zero_point", [-128, -1, 0, 127])

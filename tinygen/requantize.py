@@ -152,11 +152,14 @@ def two_roundings(
     return steps(scaled, slopes, bias, sums, zero_point, limits)
 
 
-def line(wanted: Steps, left: Array | int) -> Line | None:
-    """A line with exactly these steps in every channel, the sums of each shifted left by so much; None without one."""
+def line(wanted: Steps, left: Array | int, shared: bool = False) -> Line | None:
+    """A line with exactly these steps in every channel, the sums of each shifted left by so much; None without one.
+
+    `shared`: the same multiplier in all channels.
+    """
     lefts = np.broadcast_to(np.asarray(left, np.int64), len(wanted.first))
     for shift in _shifts(wanted, lefts):
-        found = _Search(wanted, lefts, shift).solve()
+        found = _Search(wanted, lefts, shift, shared).solve()
         if found is not None:
             return found
     return None
@@ -194,11 +197,11 @@ class _Search:
 
     With the multiplier m, offset * m must lie in [lower(m), upper(m)]: above, every first sum reaches its level; below,
     every sum before it does not. Both ends are piecewise linear, and upper - lower is concave: its maximum is where its
-    slope changes sign.
+    slope changes sign. So is the least of several channels' gaps.
     """
 
-    def __init__(self, wanted: Steps, left: Array, shift: int) -> None:
-        self._wanted, self._left, self._shift = wanted, left, shift
+    def __init__(self, wanted: Steps, left: Array, shift: int, shared: bool) -> None:
+        self._wanted, self._left, self._shift, self._shared = wanted, left, shift, shared
         least, most, column = wanted.least << left, wanted.most << left, left[:, None]
         self._fits = bool(np.all((least > -(2**31)) & (most < 2**31)))
         self._offset_range = np.maximum(-(2**31), -(2**31) - least), np.minimum(2**31 - 1, 2**31 - 1 - most)
@@ -220,7 +223,7 @@ class _Search:
         for distance in _outwards(WALK):
             tried = np.clip(widest[open_] + distance, 1, MULTIPLIER_MAX)
             low, high = self._offsets(tried, open_)
-            solved = low <= high
+            solved = np.logical_and(low <= high, not self._shared or np.all(low <= high))
             multiplier[open_[solved]] = tried[solved]
             offset[open_[solved]] = ((low + high) >> 1)[solved]
             open_ = open_[~solved]
@@ -242,6 +245,9 @@ class _Search:
             lower, upper = self._bounds(middle, slice(None))
             at_lower, at_upper = lower.argmax(axis=1), upper.argmin(axis=1)
             rises = self._on[rows, at_lower] > self._before[rows, at_upper]
+            if self._shared:
+                gaps = upper[rows, at_upper].astype(np.float64) - lower[rows, at_lower].astype(np.float64)
+                rises[:] = rises[gaps.argmin()]
             low, high = np.where(rises, np.minimum(middle + 1, high), low), np.where(rises, high, middle)
         return low
 
