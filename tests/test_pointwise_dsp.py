@@ -143,9 +143,8 @@ def test_zero_filters_and_filters_that_hardly_matter() -> None:
 
 
 def test_other_layers_are_left_to_plain_c() -> None:
-    """One pixel, three channels, outputs of both signs beside sums that are scaled up."""
+    """Three channels, outputs of both signs beside sums that are scaled up."""
     build = ModelBuilder()
-    pointwise(build, (1, 1, 1, 8))
     pointwise(build, (1, 3, 3, 8), 3)
     pointwise(build, (1, 3, 3, 16), 16, y_zero=0, scale_spread=1000.0)
     others(build)

@@ -55,42 +55,58 @@ def fit(found: Sums, size: int) -> bool:
     return bool(pairs.min() >= quant.RANGES["int16"][0])
 
 
-def finish(context: Context, scaling: weighted.Scaling, found: Sums, steps: Steps) -> Finish | None:
-    """The cheapest way to store these sums that is proved exact for all channels; None when there is none."""
+def finish(
+    context: Context, scaling: weighted.Scaling | None, found: Sums, steps: Steps, shared: bool = False
+) -> Finish | None:
+    """The cheapest way to store these sums that is proved exact for all channels; None when there is none.
+
+    `scaling` is there when it has two roundings; `shared` allows one multiplier for all channels.
+    """
     limits = weighted.activation_range(context)
     clamp = None if limits == quant.RANGES["int8"] else {"low": limits[0], "high": limits[1]}
-    line = requantize.line(steps, SHIFT)
+    single = requantize.line(steps, SHIFT, shared=True) if shared else None
+    line = single or requantize.line(steps, SHIFT)
     if line is not None:
-        return _of_line(line, clamp)
+        return _of_line(line, clamp, single is not None)
     exact = _roundings(context, scaling, found)
     return None if exact is None else _of_roundings(exact, clamp)
 
 
-def can_finish(context: Context, scaling: weighted.Scaling, found: Sums, steps: Callable[[], Steps]) -> bool:
+def can_finish(context: Context, scaling: weighted.Scaling | None, found: Sums, steps: Callable[[], Steps]) -> bool:
     """Whether `finish` finds a way; in nearly all layers without a search."""
     return _roundings(context, scaling, found) is not None or requantize.line(steps(), SHIFT) is not None
 
 
-def _roundings(context: Context, scaling: weighted.Scaling, found: Sums) -> Roundings | None:
-    if scaling.function != "tg_requantize":
+def _roundings(context: Context, scaling: weighted.Scaling | None, found: Sums) -> Roundings | None:
+    if scaling is None:
         return None
     zero_point = context.output.zero_point
     return requantize.roundings(scaling.multiplier, scaling.shift, found.bias, found.range, zero_point)
 
 
-def _of_line(line: Line, clamp: Mapping[str, int] | None) -> Finish:
+def _of_line(line: Line, clamp: Mapping[str, int] | None, shared: bool) -> Finish:
     """The offset of an odd channel is in its sum from the start."""
-    values = {"form": "line", "addend": line.addend, "shift": line.shift, "clamp": clamp, "words": (2, 1)}
-    even = np.stack([line.offset, line.multiplier], axis=1)
-    return Finish(values, line.offset, even, line.multiplier[:, None])
+    multiplier = int(line.multiplier[0]) if shared else None
+    values = {"form": "line", "addend": line.addend, "shift": line.shift, "clamp": clamp, "multiplier": multiplier}
+    odd = np.zeros((len(line.offset), 0), np.int32) if shared else line.multiplier[:, None]
+    even = np.concatenate([line.offset[:, None], odd], axis=1)
+    return Finish({**values, "right": None, "words": (even.shape[1], odd.shape[1])}, line.offset, even, odd)
 
 
 def _of_roundings(exact: Roundings, clamp: Mapping[str, int] | None) -> Finish:
     columns = [exact.offset, exact.multiplier]
-    values: dict[str, Any] = {"form": "roundings", "clamp": clamp, "addend": None, "shift": None}
+    values: dict[str, Any] = {
+        "form": "roundings",
+        "clamp": clamp,
+        "multiplier": None,
+        "addend": None,
+        "shift": None,
+        "right": None,
+    }
     if np.all(exact.shift == exact.shift[0]):
         values |= {"addend": int(exact.addend[0]), "shift": int(exact.shift[0])}
     else:
+        values |= {"addend": None, "shift": None}
         columns += [exact.addend, exact.shift]
     values["words"] = (len(columns), len(columns))
     table = np.stack(columns, axis=1)

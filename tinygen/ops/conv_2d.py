@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, convolution_dsp, pointwise_dsp, weighted
+from tinygen.ops import checks, convolution_dsp, fully_connected_dsp, pointwise_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -95,6 +95,13 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and pointwise_dsp.applies(context),
             pointwise_dsp.params,
+        ),
+        Variant(
+            "one_pixel_dsp",
+            "kernels/matrix_vector.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and fully_connected_dsp.applies(context),
+            fully_connected_dsp.params,
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant(

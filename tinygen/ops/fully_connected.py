@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, real_scale, weighted
+from tinygen.ops import checks, fully_connected_dsp, real_scale, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
 from tinygen.quant import Numerics
 
@@ -106,5 +106,21 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=cost,
-    variants=(Variant("c", "kernels/fully_connected.c.j2"),),
+    variants=(
+        Variant(
+            "dsp",
+            "kernels/matrix_vector.dsp.c.j2",
+            frozenset({"dsp"}),
+            fully_connected_dsp.applies,
+            fully_connected_dsp.params,
+        ),
+        Variant(
+            "rows_dsp",
+            "kernels/conv_2d.pointwise.dsp.c.j2",
+            frozenset({"dsp"}),
+            fully_connected_dsp.rows_apply,
+            fully_connected_dsp.rows_params,
+        ),
+        Variant("c", "kernels/fully_connected.c.j2"),
+    ),
 )

@@ -6,7 +6,8 @@ Two pixels by four channels at a time; the pixels are widened to int16 first, on
 from __future__ import annotations
 
 from tinygen.ops import byte_pairs, dsp, weighted
-from tinygen.ops.byte_pairs import WORD_BYTES
+from tinygen.ops.byte_pairs import WORD_BYTES, Finish
+from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel
 
 OPERANDS = weighted.Operands(channel_axis=0)
@@ -22,13 +23,17 @@ UNROLLED_WORDS = 4
 
 def applies(context: Context) -> bool:
     """At least one block, weights that can be paired, and a scaling that is proved exact."""
-    channels = context.input(1).shape[0]
-    if context.output.size < PIXELS * channels or channels > MOST_CHANNELS:
-        return False
     found, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
-    return byte_pairs.fit(found, CHANNELS) and byte_pairs.can_finish(
+    return fits(context, found) and byte_pairs.can_finish(
         context, scaling, found, lambda: dsp.two_roundings(context, OPERANDS, found)
     )
+
+
+def fits(context: Context, found: Sums) -> bool:
+    """Whether there is at least one block, of weights that can be paired."""
+    channels = len(found.rows)
+    many = channels <= MOST_CHANNELS and context.output.size >= PIXELS * channels
+    return many and byte_pairs.fit(found, CHANNELS)
 
 
 def params(context: Context) -> Kernel:
@@ -37,6 +42,11 @@ def params(context: Context) -> Kernel:
     steps = dsp.two_roundings(context, OPERANDS, found)
     finish = byte_pairs.finish(context, weighted.fixed_point(context, OPERANDS), found, steps)
     assert finish is not None  # proved by applies
+    return kernel(context, found, finish)
+
+
+def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
+    """The same for sums and their storing as given."""
     channels, depth = found.rows.shape
     order = byte_pairs.in_order_of_bytes(depth)
     words = byte_pairs.words(found, finish, order, CHANNELS)

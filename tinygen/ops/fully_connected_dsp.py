@@ -1,0 +1,97 @@
+"""Turns a matrix times one vector into the numbers and words of its kernel for cores with the DSP extension.
+
+One row of inputs by eight channels at a time, or by four where there are fewer; the inputs are widened to int16 first.
+All sizes are words of the layer, so that layers of every shape share a kernel. Several rows are a 1x1 convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygen.ops import byte_pairs, dsp, pointwise_dsp, weighted
+from tinygen.ops.byte_pairs import WORD_BYTES, Finish
+from tinygen.ops.dsp import Sums
+from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.quant import Numerics
+
+OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
+MOST_CHANNELS, LEAST_CHANNELS = 8, 4
+"""Of a block: at most 8 sums, as many as the registers hold beside what the inner loop needs."""
+UNIT_INPUTS = 4
+"""Inputs of the inner loop's unit: a word of bytes."""
+MOST_UNITS = 16
+"""Units that are printed one after another; those behind the last such round are a loop of their own."""
+UNIT_BYTES = 34 * 4
+LEAST_WEIGHTS = 4
+"""Bytes of weights for each byte of such code, at least."""
+
+
+def applies(context: Context) -> bool:
+    """One row of inputs, at least one block, weights that can be paired, and a scaling that is proved exact."""
+    channels = context.input(1).shape[0]
+    if context.output.size != channels or channels < LEAST_CHANNELS or weighted.weights_zero_point(context, OPERANDS):
+        return False
+    found = dsp.sums(context, OPERANDS)
+    return byte_pairs.fit(found, _block(channels)) and _finish(context, found) is not None
+
+
+def rows_apply(context: Context) -> bool:
+    """The same for two rows or more."""
+    if weighted.weights_zero_point(context, OPERANDS):
+        return False
+    found = dsp.sums(context, OPERANDS)
+    return pointwise_dsp.fits(context, found) and _finish(context, found) is not None
+
+
+def rows_params(context: Context) -> Kernel:
+    """Those of a 1x1 convolution, each row a pixel."""
+    found = dsp.sums(context, OPERANDS)
+    finish = _finish(context, found)
+    assert finish is not None  # proved by rows_apply
+    return pointwise_dsp.kernel(context, found, finish)
+
+
+def params(context: Context) -> Kernel:
+    """Numbers for the template, the words of all blocks, and room for the inputs as int16."""
+    found = dsp.sums(context, OPERANDS)
+    finish = _finish(context, found)
+    assert finish is not None  # proved by applies
+    channels, depth = found.rows.shape
+    units, size = -(-depth // UNIT_INPUTS), _block(channels)
+    order = byte_pairs.in_order_of_bytes(units * UNIT_INPUTS)
+    order = [(first if first < depth else -1, second if second < depth else -1) for first, second in order]
+    blocks = byte_pairs.words(found, finish, order, size)
+    layer, shared = _layer(finish)
+    words = np.concatenate([np.array([depth, channels, blocks.size, *layer], np.int32), blocks])
+    values = {"block": size, "units": _units(channels, depth), "layer_words": 3 + len(layer), "finish": shared}
+    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes=units * UNIT_INPUTS // 2 * WORD_BYTES)
+
+
+def _layer(finish: Finish) -> tuple[list[int], Mapping[str, Any]]:
+    """What is one number for all channels: as words, and the rest with the places of these, for layers to share."""
+    values = finish.values
+    if values["multiplier"] is None:
+        return [], values
+    places = {"addend": "layer[3]", "multiplier": "layer[4]", "right": "layer[5]", "shift": None}
+    return [values["addend"], values["multiplier"], values["shift"]], {**values, **places}
+
+
+def _units(channels: int, depth: int) -> int:
+    """A power of two that is worth its code."""
+    most = min(MOST_UNITS, depth // UNIT_INPUTS, channels * depth // (LEAST_WEIGHTS * UNIT_BYTES))
+    return 1 << max(0, most.bit_length() - 1)
+
+
+def _block(channels: int) -> int:
+    return MOST_CHANNELS if channels >= MOST_CHANNELS else LEAST_CHANNELS
+
+
+def _finish(context: Context, found: Sums) -> Finish | None:
+    """FULLY_CONNECTED is scaled in float64 by TensorFlow Lite's reference, all else in fixed point."""
+    single = context.node.op == "fully_connected" and context.numerics is Numerics.TFLITE
+    steps = (dsp.one_rounding if single else dsp.two_roundings)(context, OPERANDS, found)
+    scaling = None if single else weighted.fixed_point(context, OPERANDS)
+    return byte_pairs.finish(context, scaling, found, steps, shared=len(weighted.scales(context, OPERANDS)) == 1)
