@@ -54,12 +54,12 @@ def depthwise(
     build.op("DEPTHWISE_CONV_2D", [x, w, b], [y], "DepthwiseConv2D", **fields)
 
 
-def kernels(result: Compiled, template: str = SLIDE) -> list[bool]:
-    """For each layer whether one multiplication scales it; every layer has the kernel."""
+def kernels(result: Compiled, template: str = SLIDE) -> list[str]:
+    """How the sums of each layer are scaled; every layer has the kernel."""
     functions = {function.name: function for function in result.program.functions}
     called = [functions[call.function] for call in result.program.calls]
     assert {function.template for function in called} == {template}
-    return [function.values["fused"] for function in called]
+    return [function.values["scaling"]["form"] for function in called]
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -79,7 +79,7 @@ def test_random_shapes(board: str) -> None:
         }
         batches, stride = build.pick([1, 1, 2]), build.pick([1, 1, 2])
         depthwise(build, (batches, height, width, depth), stride, per_channel=build.chance(0.7), **choice, **zeros)
-    assert set(kernels(check(build, [board]))) == {True, False}
+    assert set(kernels(check(build, [board]))) >= {"line", "roundings"}
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -98,7 +98,7 @@ def test_random_windows(board: str) -> None:
         choice = {"multiplier": build.pick([1, 1, 2, 3]), "activation": build.pick([NONE, RELU, RELU6])}
         shape, slope = (build.pick([1, 1, 2]), height, width, depth), 10 ** rng.uniform(-4, -1)
         depthwise(build, shape, stride, padding, kernel=kernel, slope=slope, **choice, **zeros)
-    assert set(kernels(check(build, [board]), WINDOW)) == {True, False}
+    assert set(kernels(check(build, [board]), WINDOW)) >= {"line", "roundings"}
 
 
 def test_windows_of_real_networks() -> None:
@@ -130,7 +130,7 @@ def test_shapes_of_real_networks() -> None:
     depthwise(build, (1, 48, 48, 8))
     depthwise(build, (1, 24, 24, 16), 2)
     depthwise(build, (1, 3, 3, 256))
-    assert all(kernels(check(build, samples=2)))
+    assert set(kernels(check(build, samples=2))) == {"line"}
 
 
 @pytest.mark.parametrize("weight", [-128, -127, 127])
@@ -164,11 +164,14 @@ def test_constant_and_nearly_constant_channels() -> None:
 
 
 def test_steep_scales() -> None:
-    """Outputs that step more than once for each unit of the sum."""
+    """Outputs that step more than once for each unit of the sum, where there is no second rounding either."""
     build = ModelBuilder()
-    for slope in (0.9, 3.0, 500.0):
-        depthwise(build, slope=slope, bias=0)
-    check(build)
+    for kernel in ((3, 3), (2, 3)):
+        for slope in (0.9, 3.0, 500.0):
+            for per_channel in (True, False):
+                depthwise(build, kernel=kernel, slope=slope, bias=0, y_zero=3, per_channel=per_channel)
+    result = check(build)
+    assert {function.values["scaling"]["form"] for function in result.program.functions} >= {"plain"}
 
 
 def test_layers_of_equal_shape_share_a_kernel() -> None:

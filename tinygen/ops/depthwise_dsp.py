@@ -23,6 +23,8 @@ MOST_ADVANCE = 65535
 """What one instruction puts into a register."""
 MOST_STEPS = 6
 """Steps of a row that are printed one after another; more become a loop."""
+MOST_SCALED = 4
+"""Sums of a row that are scaled one after another."""
 SUM_BYTES = 4
 STEP_OUTPUTS = {1: 2, 2: 1}
 """Stride -> outputs of a step of the inner loop."""
@@ -38,20 +40,22 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """One multiplication an output where that is proved exact, else rows of sums that are scaled as in plain C."""
+    """One multiplication an output where that is proved exact, in the loop; else rows of sums, scaled afterwards."""
     found = dsp.sums(context, OPERANDS)
     plane = _ways(context)[0]
-    width, line = _width(plane), planes.line(context, found)
+    width, scaling = _width(plane), planes.scaling(context, found)
+    fused = scaling.values["form"] == "line"
     taps = _taps(planes.filters(found, plane), plane)
     values = {
-        **planes.values(context, plane, width),
-        **planes.scaling_values(context, line),
-        **_row(plane, planes.steps(plane, context)[0] if line else SUM_BYTES),
+        **planes.values(context, plane, width, scaling),
+        **_row(plane, planes.steps(plane, context)[0] if fused else SUM_BYTES),
+        "fused": fused,
+        "scaled_at_once": chunk(plane.along.output, MOST_SCALED),
         "row_bytes": 2 * width,
         "tap_words": taps.shape[1] // 2,
     }
-    sums_bytes = 0 if line else SUM_BYTES * plane.along.output
-    constants = planes.constants(context, found, line, taps)
+    sums_bytes = 0 if fused else SUM_BYTES * plane.along.output
+    constants = planes.weights(taps, scaling), *scaling.constants
     return Kernel(values, (0,), constants, planes.plane_bytes(plane, width) + sums_bytes)
 
 

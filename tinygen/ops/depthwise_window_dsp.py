@@ -29,14 +29,13 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """One multiplication an output where that is proved exact, else scaled as in plain C."""
+    """Numbers for the template, taps, what scales their sums, and room for a plane."""
     found = dsp.sums(context, OPERANDS)
     plane = min(planes.planes(convolution_geometry(context)), key=_cycles)
-    width, line = _width(plane), planes.line(context, found)
+    width, scaling = _width(plane), planes.scaling(context, found)
     taps = _taps(planes.filters(found, plane), plane)
     values = {
-        **planes.values(context, plane, width),
-        **planes.scaling_values(context, line),
+        **planes.values(context, plane, width, scaling),
         "outputs": _outputs(plane),
         "down_kernel": plane.down.kernel,
         "down_stride": plane.down.stride,
@@ -44,7 +43,8 @@ def params(context: Context) -> Kernel:
         "tap_words": taps.shape[1] // 2,
         "steps": _steps(plane),
     }
-    return Kernel(values, (0,), planes.constants(context, found, line, taps), planes.plane_bytes(plane, width))
+    constants = planes.weights(taps, scaling), *scaling.constants
+    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width))
 
 
 def _outputs(plane: Plane) -> int:

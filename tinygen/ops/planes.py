@@ -6,6 +6,7 @@ the taps are stored shifted left, and the output's zero point lies in the start 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +20,8 @@ from tinygen.ops.unroll import chunk
 from tinygen.ops.window import Geometry, convolution_geometry
 
 OPERANDS = weighted.Operands(channel_axis=3)
-SCALE_BITS = 8
-"""The shift of taps: int16 holds no more."""
+LINE_BITS = 8
+"""The shift of taps whose sums take one multiplication: int16 holds no more."""
 MOST_COPIES = 12
 """Elements of a row that are widened one after another."""
 
@@ -56,6 +57,18 @@ class Plane:
     """Whether its rows are columns of the input."""
 
 
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """How sums become outputs."""
+
+    values: Mapping[str, Any]
+    """What templates/kernels/planes.j2 prints of it."""
+    bits: int
+    """Taps are stored shifted left by so much."""
+    constants: tuple[Constant, ...]
+    """Of all channels; the kernel takes them behind the weights."""
+
+
 def planes(window: Geometry) -> list[Plane]:
     """Both ways to lay out the channels under a window without dilation."""
     fields = (window.input, window.kernel, window.output, window.stride, window.pad)
@@ -77,13 +90,15 @@ def steps(plane: Plane, context: Context) -> tuple[int, int]:
     return (width * channels, channels) if plane.turned else (channels, width * channels)
 
 
-def values(context: Context, plane: Plane, width: int) -> dict[str, Any]:
+def values(context: Context, plane: Plane, width: int, scaled: Scaling) -> dict[str, Any]:
     """What templates/kernels/planes.j2 prints, for rows of `width` elements."""
     x, window = context.input(0), convolution_geometry(context)
     in_steps = (x.shape[2] * x.shape[3], x.shape[3])
     out_along, out_down = steps(plane, context)
     return {
         **window.values(),
+        "scaling": scaled.values,
+        "tap_scale": 2**scaled.bits,
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "out_elements": context.output.size // x.shape[0],
@@ -115,26 +130,38 @@ def plane_bytes(plane: Plane, width: int) -> int:
     return plane.down.reach * width * 2
 
 
-def line(context: Context, found: dsp.Sums) -> requantize.Line | None:
-    """One multiplication for each channel, the output's zero point in its offset; None where that is not exact."""
-    if weighted.activation_range(context) != quant.RANGES["int8"]:
-        return None
+def scaling(context: Context, found: dsp.Sums) -> Scaling:
+    """The cheapest scaling that is proved exact for all channels."""
+    limits = weighted.activation_range(context)
+    whole = limits == quant.RANGES["int8"]
+    clamp = None if whole else {"low": limits[0], "high": limits[1]}
+    line = _line(context, found) if whole else None
+    if line is not None:
+        constants = Constant("start", line.offset), Constant("multiplier", line.multiplier)
+        return Scaling({"form": "line", "shift": line.shift, "clamp": None}, LINE_BITS, constants)
+    plain = weighted.fixed_point(context, OPERANDS)
+    zero_point = context.output.zero_point
+    exact = requantize.roundings(plain.multiplier, plain.shift, found.bias, found.range, zero_point)
+    if exact is not None:
+        table = np.stack([exact.offset, exact.multiplier, exact.addend, exact.shift], axis=1)
+        return Scaling({"form": "roundings", "clamp": clamp}, 1, (Constant("roundings", table),))
+    return _plain(context, found, plain)
+
+
+def _line(context: Context, found: dsp.Sums) -> requantize.Line | None:
+    """One multiplication for each channel, the output's zero point in its offset."""
     wanted = dsp.two_roundings(context, OPERANDS, found)
-    return requantize.line(replace(wanted, zero_point=0), SCALE_BITS)
+    return requantize.line(replace(wanted, zero_point=0), LINE_BITS)
 
 
-def scaling_values(context: Context, found: requantize.Line | None) -> dict[str, Any]:
-    """Numbers for sums that are scaled by `found`, or else as in plain C."""
-    plain = weighted.values(context, OPERANDS, weighted.fixed_point(context, OPERANDS))
-    shift = found.shift if found else 0
-    return plain | {"has_bias": True, "fused": found is not None, "line_shift": shift, "scale": 2**SCALE_BITS}
+def _plain(context: Context, found: dsp.Sums, plain: weighted.Scaling) -> Scaling:
+    """As in plain C, but for the input's zero point, which is in the bias."""
+    arrays = weighted.constants(context, OPERANDS, plain)
+    rest = tuple(constant for constant in arrays if constant.role in ("multiplier", "shift"))
+    values = weighted.values(context, OPERANDS, plain) | {"form": "plain"}
+    return Scaling(values, 0, (Constant("bias", found.bias.astype(np.int32)), *rest))
 
 
-def constants(context: Context, found: dsp.Sums, scaled: requantize.Line | None, taps: Array) -> tuple[Constant, ...]:
-    """Taps [channels, elements] and what scales their sums; the input's zero point is in the bias."""
-    if scaled:
-        start, multiplier = Constant("start", scaled.offset), Constant("multiplier", scaled.multiplier)
-        return Constant("weights", (taps << SCALE_BITS).astype(np.int16)), start, multiplier
-    plain = weighted.constants(context, OPERANDS, weighted.fixed_point(context, OPERANDS))
-    rest = tuple(constant for constant in plain if constant.role in ("multiplier", "shift"))
-    return Constant("weights", taps.astype(np.int16)), Constant("bias", found.bias.astype(np.int32)), *rest
+def weights(taps: Array, scaled: Scaling) -> Constant:
+    """Taps [channels, elements] as the scaling takes their sums."""
+    return Constant("weights", (taps << scaled.bits).astype(np.int16))
