@@ -57,7 +57,7 @@ def test_examples(example: Path) -> None:
 
 def test_a_wrong_kernel_is_found() -> None:
     """Wrong on the board alone: the C on this computer is right."""
-    board = target.load("nucleo_l4r5zi")
+    board = target.load("bluepill_f103c8")
     result = compiled(two_convolutions(), board)
     source = result.files["src/net.c"]
     assert "tg_clamp(sum_1," in source
@@ -65,7 +65,7 @@ def test_a_wrong_kernel_is_found() -> None:
     wrong = wrong.replace("tg_clamp(sum_1,", "tg_clamp(sum_1 + OFF_BY,", 1)
     result = replace(result, files={**result.files, "src/net.c": wrong})
     difference = verify(result, random_samples(result.model.graph, 3), board=board).difference
-    assert difference is not None and difference.ours == "the firmware for nucleo_l4r5zi"
+    assert difference is not None and difference.ours == "the firmware for bluepill_f103c8"
     assert difference.layer == "operator 0 CONV_2D"
 
 
