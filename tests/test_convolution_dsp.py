@@ -12,6 +12,7 @@ import pytest
 from tests import dsp
 from tests.dsp import BOARDS, NONE, RELU, RELU6, compiled
 from tests.modelbuilder import ModelBuilder
+from tests.test_generated_c import check_sanitized
 from tinygen import target
 from tinygen.verify.compare import verify
 from tinygen.verify.samples import random_samples
@@ -186,6 +187,15 @@ def test_cores_without_the_extension() -> None:
     build = ModelBuilder()
     convolution(build)
     assert compiled(build, "bluepill_f103c8").program.functions[0].template == PLAIN
+
+
+def test_nothing_outside_its_buffers(tmp_path: Path) -> None:
+    """Scratch included: the C beside the instructions, with poisoned bytes between all buffers."""
+    build = ModelBuilder()
+    for height, width, depth in ((5, 6, 3), (7, 3, 4), (1, 1, 5), (4, 9, 8)):
+        for kernel, stride in (((3, 3), (1, 1)), ((3, 3), (2, 2)), ((5, 2), (1, 2)), ((1, 1), (2, 3))):
+            convolution(build, (1, height, width, depth), 6, kernel, stride)
+    check_sanitized(build.finish(), tmp_path, "cortex-m4f")
 
 
 def test_every_compiler(tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ def test_the_guards_catch_one_byte_outside(tmp_path: Path) -> None:
     assert done.returncode != 0 and b"use-after-poison" in done.stderr
 
 
-def check_sanitized(data: bytes, folder: Path) -> None:
+def check_sanitized(data: bytes, folder: Path, core: str = "portable") -> None:
     """Build with sanitizers, run on random samples, compare the outputs with the NumPy reference."""
-    result, buffers = guarded(data)
+    result, buffers = guarded(data, core)
     done = build_and_run_sanitized(result, buffers, folder)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:3000]
     graph = result.model.graph
@@ -148,11 +148,11 @@ def check_sanitized(data: bytes, folder: Path) -> None:
     assert done.stdout == expected
 
 
-def guarded(data: bytes) -> tuple[Compiled, Plan]:
-    """The model under a plan that keeps every buffer to itself, GUARD_BYTES apart."""
+def guarded(data: bytes, core: str = "portable") -> tuple[Compiled, Plan]:
+    """The model, with the kernels of a core, under a plan that keeps every buffer to itself, GUARD_BYTES apart."""
     result = compiled(data)
     graph = passes.run(result.model.graph)
-    choices = choose(graph, Numerics.TFLITE, target.load_core("portable"))
+    choices = choose(graph, Numerics.TFLITE, target.load_core(core))
     tight = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], 8)
     placed, end = [], GUARD_BYTES
     for buffer, _ in tight.buffers:
