@@ -126,6 +126,14 @@ def test_both_ways_to_lay_out_the_input() -> None:
     assert [numbers["turned"] for numbers in check(build)] == [False, True, True, False]
 
 
+def test_every_depth() -> None:
+    """Channels that are widened by loops, and what these leave over."""
+    build = ModelBuilder()
+    for depth in (*range(1, 18), 25, 52, 60, 68):
+        convolution(build, (1, 2, 3, depth), 4, kernel=(2, 2), x_zero=5)
+    check(build, samples=1)
+
+
 @pytest.mark.parametrize("weight", [-127, 127])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 def test_weights_and_zero_points_at_their_ends(weight: int, zero_point: int) -> None:
@@ -192,7 +200,7 @@ def test_cores_without_the_extension() -> None:
 def test_nothing_outside_its_buffers(tmp_path: Path) -> None:
     """Scratch included: the C beside the instructions, with poisoned bytes between all buffers."""
     build = ModelBuilder()
-    for height, width, depth in ((5, 6, 3), (7, 3, 4), (1, 1, 5), (4, 9, 8)):
+    for height, width, depth in ((5, 6, 3), (1, 1, 17), (4, 9, 8)):
         for kernel, stride in (((3, 3), (1, 1)), ((3, 3), (2, 2)), ((5, 2), (1, 2)), ((1, 1), (2, 3))):
             convolution(build, (1, height, width, depth), 6, kernel, stride)
     check_sanitized(build.finish(), tmp_path, "cortex-m4f")
