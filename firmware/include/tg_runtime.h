@@ -125,6 +125,9 @@ static inline uint32_t tg_load_word(const void *p)
 /* Two int16 in a word. */
 static inline uint32_t tg_halves(int16_t first, int16_t second) { return (uint16_t)first | (uint32_t)(uint16_t)second << 16; }
 
+/* Four bytes of a and of b to 16 bits each: a word of bytes 0 and 2 of a, one of b, then bytes 1 and 3. All pointers advance. */
+static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **to);
+
 /* a + b and a - b, wrapped to 32 bits. */
 static inline int32_t tg_wrapping_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 static inline int32_t tg_wrapping_sub(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
@@ -173,6 +176,27 @@ static inline int8_t tg_ssat8(int32_t value)
     return (int8_t)result;
 }
 
+/* One statement, so that loads stand together and stores are not paired: STRD takes a cycle more than two STR. */
+static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **to)
+{
+    uint32_t first, second, third, fourth;
+    __asm volatile(
+        "ldr %[third], [%[a]], #4\n"
+        "ldr %[fourth], [%[b]], #4\n"
+        "sxtb16 %[first], %[third]\n"
+        "sxtb16 %[second], %[fourth]\n"
+        "sxtb16 %[third], %[third], ror #8\n"
+        "sxtb16 %[fourth], %[fourth], ror #8\n"
+        "str %[first], [%[to]], #4\n"
+        "str %[second], [%[to]], #4\n"
+        "str %[third], [%[to]], #4\n"
+        "str %[fourth], [%[to]], #4\n"
+        : [a] "+r"(*a), [b] "+r"(*b), [to] "+r"(*to), [first] "=&r"(first), [second] "=&r"(second), [third] "=&r"(third),
+          [fourth] "=&r"(fourth)
+        :
+        : "memory");
+}
+
 /* A macro: the shift is part of the instruction. */
 #define tg_ssat8_asr(value, shift) \
     __extension__({ \
@@ -210,6 +234,18 @@ static inline int32_t tg_smmla(int32_t a, int32_t b, int32_t sum)
 static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
 {
     return tg_wrapping_add(sum, (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32));
+}
+
+static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **to)
+{
+    const uint32_t first = tg_load_word(*a), second = tg_load_word(*b);
+    (*to)[0] = tg_sxtb16(first);
+    (*to)[1] = tg_sxtb16(second);
+    (*to)[2] = tg_sxtb16_ror8(first);
+    (*to)[3] = tg_sxtb16_ror8(second);
+    *a += 4;
+    *b += 4;
+    *to += 4;
 }
 
 /* value, and value >> shift, limited to 8 bits; shift 1 to 31. */

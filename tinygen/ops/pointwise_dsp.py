@@ -18,7 +18,7 @@ MOST_CHANNELS = 4092
 MOST_STEPS = 16
 """Steps of the inner loop (two inputs each) that are printed one after another; more become a loop of equal parts."""
 UNROLLED_WORDS = 4
-"""Words of four inputs that are widened in a round, at most."""
+"""Words of four inputs of each pixel that are widened in a round, at most."""
 
 
 def applies(context: Context) -> bool:
