@@ -125,6 +125,15 @@ def test_every_length_of_row() -> None:
     assert {function.values["rounds"] for function in result.program.functions} >= {1, 2}
 
 
+def test_outputs_far_apart() -> None:
+    """The output's register moves on before a store is out of its reach."""
+    build = ModelBuilder()
+    for length, depth, stride in ((6, 900, 1), (7, 700, 1), (5, 2000, 1), (7, 700, 2), (5, 1365, 2), (3, 2048, 2)):
+        depthwise(build, (1, 1, length * stride, depth), stride)
+        depthwise(build, (1, length * stride, 1, depth), stride)
+    assert set(kernels(check(build, samples=1))) == {"line"}
+
+
 def test_shapes_of_real_networks() -> None:
     build = ModelBuilder()
     depthwise(build, (1, 25, 5, 64))
@@ -187,7 +196,7 @@ def test_layers_of_equal_shape_share_a_kernel() -> None:
     [
         ({"stride": 3}, WINDOW),
         ({"shape": (1, 3, 3, 2100)}, WINDOW),
-        ({"shape": (1, 1, 1030, 1)}, WINDOW),
+        ({"shape": (1, 1, 2060, 1)}, WINDOW),
         ({"kernel": (1, 33)}, PLAIN),
         ({"dilation": 2}, PLAIN),
     ],

@@ -67,9 +67,11 @@ def _ways(context: Context) -> list[Plane]:
 
 def _reaches(plane: Plane, step_bytes: int, row_bytes: int) -> bool:
     """Whether rows, outputs and the way to the next row are near enough for their instructions."""
+    farthest = max(4 * _width(plane), STEP_OUTPUTS[plane.along.stride] * step_bytes)
+    if farthest > MOST_OFFSET:
+        return False
     advance: int = row_bytes - _row(plane, step_bytes)["advanced"]
-    farthest = max(4 * _width(plane), 2 * STEP_OUTPUTS[plane.along.stride] * step_bytes)
-    return farthest <= MOST_OFFSET and abs(advance) <= MOST_ADVANCE
+    return abs(advance) <= MOST_ADVANCE
 
 
 def _cycles(plane: Plane) -> int:
@@ -84,11 +86,17 @@ def _width(plane: Plane) -> int:
 
 
 def _row(plane: Plane, step_bytes: int) -> dict[str, Any]:
-    """A row as `rounds` of `chunk` steps, `rest` more steps, and one more output where stride 1 leaves one."""
+    """A row as `rounds` of `chunk` steps, `rest` more steps, and one more output where stride 1 leaves one.
+
+    The output's register stays where it is in a row that it reaches from end to end, else it moves behind each round.
+    """
     stride, outputs = plane.along.stride, STEP_OUTPUTS[plane.along.stride]
     steps, odd = divmod(plane.along.output, outputs)
-    steps_a_round = chunk(steps, max(1, min(MOST_STEPS, (MOST_OFFSET // step_bytes - odd) // outputs)))
-    rounds = steps // steps_a_round if steps else 1
+    moves = steps > MOST_STEPS or (plane.along.output - 1) * step_bytes > MOST_OFFSET
+    most = min(MOST_STEPS, MOST_OFFSET // (outputs * step_bytes))
+    steps_a_round = chunk(steps, most) if moves else steps
+    rounds = steps // steps_a_round if moves else 1
+    chunk_bytes = steps_a_round * outputs * step_bytes
     loaded = 2 * (1 + steps + odd)
     return {
         "stride": stride,
@@ -97,11 +105,12 @@ def _row(plane: Plane, step_bytes: int) -> dict[str, Any]:
         "rounds": rounds,
         "chunk": steps_a_round,
         "rest": steps - rounds * steps_a_round,
-        "rest_offset": 0 if rounds > 1 else steps_a_round * outputs * step_bytes,
+        "rest_offset": 0 if moves else chunk_bytes,
+        "moved": chunk_bytes if moves else 0,
         "odd": odd,
         "row_surplus": 2 * (stride * _width(plane) - loaded),
         "last_element": plane.down.output * stride * _width(plane),
-        "advanced": rounds * steps_a_round * outputs * step_bytes if rounds > 1 else 0,
+        "advanced": rounds * chunk_bytes if moves else 0,
     }
 
 
