@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, convolution_dsp, fully_connected_dsp, pointwise_dsp, weighted
+from tinygen.ops import checks, convolution_dsp, fully_connected_dsp, matrix_v6m, pointwise_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -102,6 +102,13 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and fully_connected_dsp.applies(context),
             fully_connected_dsp.params,
+        ),
+        Variant(
+            "pointwise_v6m",
+            "kernels/matrix.v6m.c.j2",
+            frozenset({"armv6m"}),
+            lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
+            matrix_v6m.params,
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant(

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, fully_connected_dsp, real_scale, weighted
+from tinygen.ops import checks, fully_connected_dsp, matrix_v6m, real_scale, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
 from tinygen.quant import Numerics
 
@@ -121,6 +121,7 @@ SPEC = OpSpec(
             fully_connected_dsp.rows_apply,
             fully_connected_dsp.rows_params,
         ),
+        Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
         Variant("c", "kernels/fully_connected.c.j2"),
     ),
 )

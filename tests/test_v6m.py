@@ -1,0 +1,142 @@
+"""Kernels for Armv6-M cores: their C on this computer, their instructions in the emulated boards."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dsp import NONE, RELU, RELU6, WARNINGS, compiled
+from tests.dsp import check as check_on
+from tests.modelbuilder import ModelBuilder
+from tests.oracles import check_model
+from tests.test_fully_connected_dsp import dense
+from tests.test_pointwise_dsp import pointwise
+from tinygen.driver import Compiled
+from tinygen.quant import Numerics
+from tinygen.verify.golden import Golden
+
+BOARDS = ("bbcmicrobit", "pico")
+"""M0 and M0+."""
+MATRIX = "kernels/matrix.v6m.c.j2"
+
+
+def check(build: ModelBuilder, board: str = "pico", samples: int = 3, numerics: Numerics = Numerics.TFLITE) -> Compiled:
+    """The C here and in the emulated board, against the NumPy reference, every layer."""
+    return check_on(build, [board], samples, numerics)
+
+
+def scaled(result: Compiled, template: str = MATRIX) -> list[bool]:
+    """Whether each layer scales its sums by a line; every layer has the kernel."""
+    functions = {function.name: function for function in result.program.functions}
+    called = [functions[call.function] for call in result.program.calls]
+    assert {function.template for function in called} == {template}
+    return [function.values["scaled"] for function in called]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_pixels(board: str) -> None:
+    """Any pixels, inputs and channels, all zero points, outputs of one sign and of both, limits inside the range."""
+    build = ModelBuilder(np.random.default_rng(BOARDS.index(board)))
+    rng = build.rng
+    for _ in range(16):
+        height, width, depth = (int(size) for size in rng.integers(1, [8, 8, 40]))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
+        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
+        shape = build.pick([1, 1, 2]), height, width, depth
+        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+    assert set(scaled(check(build, board))) == {True, False}
+
+
+@pytest.mark.parametrize("numerics", Numerics)
+@pytest.mark.parametrize("y_zero", [-128, 3])
+def test_fully_connected(numerics: Numerics, y_zero: int) -> None:
+    """One rounding or two, in a line or as the reference does it."""
+    build = ModelBuilder(np.random.default_rng(7))
+    for depth in (1, 7, 32, 100):
+        dense(build, depth, int(build.rng.integers(4, 30)), 2, y_zero=y_zero, slope=0.02 / depth)
+    dense(build, 50, 9, y_zero=y_zero, slope=1e-6, bias=2**29)
+    check(build, numerics=numerics)
+
+
+def test_every_size_of_a_chunk(golden: Golden) -> None:
+    """Weights that are small enough take chunks of more inputs, each block of channels its own."""
+    build = ModelBuilder()
+    for depth in (*range(1, 18), 31, 64):
+        weights = build.rng.integers(-30, 31, (12, 1, 1, depth))
+        weights[4:8] = build.rng.integers(-62, 63, (4, 1, 1, depth))
+        weights[8:] = build.rng.integers(-127, 128, (4, 1, 1, depth))
+        pointwise(build, (1, 1, 2, depth), 12, weights=weights, slope=0.02 / np.sqrt(depth))
+    check(build)
+    check_model(build.finish(), golden)
+
+
+@pytest.mark.parametrize("weight", [-127, 127])
+@pytest.mark.parametrize("x_zero", [-128, 0, 127])
+def test_weights_and_inputs_at_their_ends(weight: int, x_zero: int) -> None:
+    """Lanes that are as full as they can be: the samples hold the extremes of int8."""
+    build = ModelBuilder()
+    reach = 64 * 128 * 255
+    bias = [2**29 - reach, reach - 2**29, 0, 1000, -1000, 40000]
+    signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 64)) - 0.5).astype(int)
+    for data in (weight, weight * signs, np.where(signs > 0, weight, 0)):
+        pointwise(build, (1, 2, 2, 64), 6, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+        pointwise(build, (1, 2, 2, 64), 6, y_zero=5, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+    check(build, samples=6)
+
+
+def test_lanes_that_overflow() -> None:
+    """-128 beside -128 in a chunk of two leaves 16 bits for inputs of -128; anything less stays."""
+    build, other = ModelBuilder(), ModelBuilder()
+    weights = build.rng.integers(-127, 128, (8, 1, 1, 12))
+    weights[3, 0, 0, 4:6] = -128, -127
+    pointwise(build, (1, 2, 3, 12), weights=weights)
+    assert scaled(check(build)) == [True]
+    weights[3, 0, 0, 5] = -128
+    pointwise(other, (1, 2, 3, 12), weights=weights)
+    with pytest.raises(AssertionError):
+        scaled(check(other))
+
+
+def test_other_layers_are_left_to_plain_c() -> None:
+    build = ModelBuilder()
+    pointwise(build, (1, 3, 3, 8), 3)
+    assert not any("v6m" in call.function for call in check(build).program.calls)
+
+
+def test_layers_of_all_shapes_share_a_kernel() -> None:
+    build = ModelBuilder()
+    for depth in (3, 16, 40):
+        pointwise(build, (1, 4, 4, depth), 16, RELU)
+        dense(build, depth, 8)
+    assert len(compiled(build, "pico").program.functions) == 1
+
+
+CROSS = (
+    ("arm-none-eabi-gcc", "-mcpu=cortex-m0plus", "-mthumb"),
+    ("clang", "--target=arm-none-eabi", "-mcpu=cortex-m0", "-mthumb", "-I/usr/lib/arm-none-eabi/include"),
+    ("clang",),
+    ("gcc",),
+)
+
+
+@pytest.mark.parametrize("command", CROSS)
+def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
+    """No warning at any level of optimisation, with the instructions and without."""
+    build = ModelBuilder()
+    all_kernels(build)
+    compiled(build, "pico").write(tmp_path / "net")
+    for level in ("-O0", "-O2", "-O3", "-Os"):
+        parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(tmp_path / "net.o")]
+        done = subprocess.run(parts, cwd=tmp_path / "net", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"
+
+
+def all_kernels(build: ModelBuilder) -> None:
+    """One layer of each: outputs and sums, limits inside the range."""
+    for y_zero in (-128, 3):
+        pointwise(build, (1, 5, 5, 67), 9, RELU6, y_zero=y_zero)
+        pointwise(build, (1, 5, 5, 67), 9, y_zero=y_zero, slope=1e-3)
+        dense(build, 12, 9, y_zero=y_zero)

@@ -1,0 +1,26 @@
+"""Turns rows of inputs times a matrix into the numbers and words of their kernel for Armv6-M cores.
+
+A row may be a pixel of a 1x1 convolution, or an input of a fully connected layer.
+"""
+
+from __future__ import annotations
+
+from tinygen.ops import dsp, lanes, weighted
+from tinygen.ops.spec import Context, Kernel
+
+OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
+
+
+def applies(context: Context) -> bool:
+    """Weights without a zero point, at least a block of them, that fit in lanes."""
+    return not weighted.weights_zero_point(context, OPERANDS) and lanes.fit(dsp.sums(context, OPERANDS))
+
+
+def params(context: Context) -> Kernel:
+    """Numbers for the template, the words of all blocks, and room for a row in chunks."""
+    found = dsp.sums(context, OPERANDS)
+    channels, inputs = found.rows.shape
+    rows = context.output.size // channels
+    layer = lanes.layer(found, lanes.steps(context, OPERANDS, found), [rows, inputs, channels])
+    values, constants = lanes.kernel_parts(context, OPERANDS, layer)
+    return Kernel(values, (0,), constants, layer.scratch_bytes)
