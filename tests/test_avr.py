@@ -142,5 +142,5 @@ def test_an_mcu_that_the_emulator_does_not_know(tmp_path: Path) -> None:
 
 def test_no_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "cc -nostdinc")
-    with pytest.raises(ToolError, match=r"simavr not found, .*simavr/sim_avr.h.*; install it, on Debian: apt-get"):
+    with pytest.raises(ToolError, match=r"simavr not found, .*simavr/.*; install it, on Debian: apt-get"):
         changed(LAST_LAYER, tmp_path)

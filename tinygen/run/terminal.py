@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tinygen.errors import FirmwareError
 from tinygen.run.link import Link
 
-READ_SECONDS = 0.02
+READ_SECONDS = 0.002
 """How long the board may work before the terminal's input is looked at again."""
 MOST_BYTES = 4096
 
