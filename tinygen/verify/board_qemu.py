@@ -127,7 +127,7 @@ class QemuBoard:
         values = zip(program.inputs, inputs, strict=True)
         data = b"".join(np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes() for port, value in values)
         (self._folder / "inputs.bin").write_bytes(data)
-        self._emulate()
+        run_machine(self._target, self._folder)
         observed = [tensor for call in program.calls for tensor in call.outputs]
         shown = [*(tensors[tensor] for tensor in observed), *(port.tensor for port in program.outputs)]
         found = self._results(shown)
@@ -149,38 +149,6 @@ class QemuBoard:
         link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_vectors"]
         cross_compile(self._compiled, self._target, self._folder, files, link)
 
-    def _emulate(self) -> None:
-        """One inference from inputs.bin to results.bin."""
-        machine = ["-M", MACHINES[self._target.name], "-display", "none", "-serial", "none", "-monitor", "none"]
-        host = ["-nic", "none", "-semihosting-config", "enable=on,target=native", "-kernel", "board.elf"]
-        command = [EMULATOR, *machine, *host]
-        (self._folder / "results.bin").unlink(missing_ok=True)
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=LIMIT_SECONDS,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise ToolError(
-                f"{EMULATOR} not found", remedy="install it, on Debian: apt-get install qemu-system-arm"
-            ) from None
-        except subprocess.TimeoutExpired:
-            raise self._stopped("the emulated program hung", f"still running after {LIMIT_SECONDS} s") from None
-        if done.returncode == EXIT_FAULT:
-            raise self._stopped("the emulated program faulted", _fault((self._folder / "fault.bin").read_bytes()))
-        if done.returncode:
-            first = (done.stderr.strip().splitlines() or ["no message"])[0]
-            raise self._stopped("the emulator failed", f"exit code {done.returncode}: {first}")
-
-    def _stopped(self, what: str, found: str) -> ToolError:
-        return ToolError(what, where=self._target.name, found=found)
-
     def _results(self, tensors: Sequence[Tensor]) -> list[Array]:
         """The values of `tensors`, which results.bin holds one after another."""
         data = (self._folder / "results.bin").read_bytes()
@@ -198,6 +166,37 @@ class QemuBoard:
             found.append(np.frombuffer(raw, DTYPES[tensor.dtype]).reshape(tensor.shape))
             start += tensor.bytes
         return found
+
+
+def run_machine(target: Target, folder: Path, options: Sequence[str] = ()) -> None:
+    """Run the program board.elf of `folder`, which writes its results.bin, to its end; raises ToolError."""
+    machine = ["-M", MACHINES[target.name], "-display", "none", "-serial", "none", "-monitor", "none"]
+    host = ["-nic", "none", "-semihosting-config", "enable=on,target=native", "-kernel", "board.elf"]
+    (folder / "results.bin").unlink(missing_ok=True)
+    try:
+        done = subprocess.run(
+            [EMULATOR, *machine, *host, *options],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ToolError(
+            f"{EMULATOR} not found", remedy="install it, on Debian: apt-get install qemu-system-arm"
+        ) from None
+    except subprocess.TimeoutExpired:
+        found = f"still running after {LIMIT_SECONDS} s"
+        raise ToolError("the emulated program hung", where=target.name, found=found) from None
+    if done.returncode == EXIT_FAULT:
+        found = _fault((folder / "fault.bin").read_bytes())
+        raise ToolError("the emulated program faulted", where=target.name, found=found)
+    if done.returncode:
+        first = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise ToolError("the emulator failed", where=target.name, found=f"exit code {done.returncode}: {first}")
 
 
 def _fault(report: bytes) -> str:

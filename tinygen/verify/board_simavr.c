@@ -22,6 +22,11 @@ typedef struct {
     uint32_t first, end;
 } queue_t;
 
+/* What a program has executed so far, and how many bytes of program memory it has read as data. */
+typedef struct {
+    uint64_t cycles, instructions, flash_read_bytes;
+} counts_t;
+
 typedef struct {
     avr_t *avr;
     elf_firmware_t firmware;
@@ -30,6 +35,7 @@ typedef struct {
     avr_irq_t *serial;
     int serial_is_full;
     queue_t to_board, from_board;
+    counts_t counts;
 } board_t;
 
 static char message[256];
@@ -162,6 +168,13 @@ static int stack_is_low(board_t *board)
     return board->low_instructions >= LEAST_LOW_INSTRUCTIONS;
 }
 
+/* LPM and ELPM, which read a byte: AVR Instruction Set Manual, DS40002198. */
+static int reads_flash(const avr_t *avr)
+{
+    const uint32_t code = avr->flash[avr->pc] | (uint32_t)avr->flash[avr->pc + 1] << 8;
+    return code == 0x95C8 || code == 0x95D8 || (code & 0xFE0C) == 0x9004;
+}
+
 /* Run to the next stop, for at most `cycles`. */
 int board_run(board_t *board, uint64_t cycles)
 {
@@ -170,7 +183,10 @@ int board_run(board_t *board, uint64_t cycles)
     avr_global_logger_set(keep_message);
     message[0] = 0;
     do {
+        const int reads = reads_flash(avr);
         const int state = avr_run(avr);
+        ++board->counts.instructions;
+        board->counts.flash_read_bytes += (uint64_t)reads;
         if (state == cpu_Crashed) {
             return CRASH;
         }
@@ -188,6 +204,12 @@ int board_run(board_t *board, uint64_t cycles)
         }
     } while (avr->pc != board->stop);
     return STOP;
+}
+
+const counts_t *board_counts(board_t *board)
+{
+    board->counts.cycles = board->avr->cycle;
+    return &board->counts;
 }
 
 /* Registers, ports and RAM by their addresses in data space. */

@@ -28,6 +28,7 @@ RUNNER = Path(__file__).with_suffix(".c")
 RUNNER_FLAGS = ("-std=gnu99", "-O2", "-fPIC", "-shared")
 INTERFACE = """
 typedef struct board_t board_t;
+typedef struct { uint64_t cycles, instructions, flash_read_bytes; } counts_t;
 board_t *board_open(const char *mcu, uint32_t clock_hz, const char *elf);
 void board_close(board_t *board);
 void board_watch(board_t *board, uint32_t stop, uint32_t end_of_data);
@@ -35,6 +36,7 @@ int board_run(board_t *board, uint64_t cycles);
 uint8_t *board_data(board_t *board);
 uint32_t board_program_counter(board_t *board);
 const char *board_message(void);
+const counts_t *board_counts(board_t *board);
 int board_connect(board_t *board, char uart);
 uint32_t board_send(board_t *board, const uint8_t *bytes, uint32_t count);
 uint32_t board_receive(board_t *board, uint8_t *bytes, uint32_t count);
@@ -75,15 +77,15 @@ int main(void)
 class SimavrBoard:
     """A compiled model as a program of `target`, in an emulator of its very MCU."""
 
-    def __init__(self, compiled: Compiled, target: Target, folder: Path) -> None:
+    def __init__(self, compiled: Compiled, target: Target, folder: Path, flags: Sequence[str] = ()) -> None:
         if ELFFile is None:
             raise ToolError("emulation is not installed", remedy="pip install 'tinygen[emulate]'")
         self._compiled, self._target = compiled, target
-        elf = _build(compiled, target, folder)
+        elf = _build(compiled, target, folder, flags)
         symbols = ELFFile(io.BytesIO(elf.read_bytes())).get_section_by_name(".symtab").iter_symbols()
-        addresses = {symbol.name: int(symbol["st_value"]) for symbol in symbols}
-        end_of_data = addresses["_end"] - DATA_SPACE
-        _check_memory(target, end_of_data)
+        self._addresses = {symbol.name: int(symbol["st_value"]) for symbol in symbols}
+        self._end_of_data = self._addresses["_end"] - DATA_SPACE
+        _check_memory(target, self._end_of_data)
         self._ffi = cffi.FFI()
         self._ffi.cdef(INTERFACE)
         self._library: Any = self._ffi.dlopen(str(build_runner(folder)))
@@ -91,7 +93,7 @@ class SimavrBoard:
         if board == self._ffi.NULL:
             raise ToolError("simavr does not know the MCU", where=target.name, found=target.mcu)
         self._board = self._ffi.gc(board, self._library.board_close)
-        self._library.board_watch(self._board, addresses["board_stop"], end_of_data)
+        self._library.board_watch(self._board, self._addresses["board_stop"], self._end_of_data)
         self._arena = self._next(ARENA)
         ports = (*compiled.program.inputs, *compiled.program.outputs)
         self._ports = {port.symbol: self._next(number) for number, port in enumerate(ports)}
@@ -100,9 +102,8 @@ class SimavrBoard:
     def run(self, inputs: Sequence[Array]) -> tuple[dict[int, Array], list[Array]]:
         """(tensor id -> value after its own layer, outputs after the last) of one inference."""
         program = self._compiled.program
-        for port, value in zip(program.inputs, inputs, strict=True):
-            data = np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes()
-            self._ffi.memmove(self._library.board_data(self._board) + self._ports[port.symbol], data, len(data))
+        values = zip(program.inputs, inputs, strict=True)
+        self._load([np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes() for port, value in values])
         observed: dict[int, Array] = {}
         for call in program.calls:
             self._next(call.layer)
@@ -112,14 +113,13 @@ class SimavrBoard:
         self._next(READY)
         return observed, [self._read(self._ports[port.symbol], port.tensor) for port in program.outputs]
 
+    def _load(self, inputs: Sequence[bytes]) -> None:
+        for port, data in zip(self._compiled.program.inputs, inputs, strict=True):
+            self._ffi.memmove(self._library.board_data(self._board) + self._ports[port.symbol], data, len(data))
+
     def _next(self, expected: int) -> int:
         """Run to the next stop, which must be `expected`; the address that comes with it."""
-        ending = self._library.board_run(self._board, LIMIT_CYCLES)
-        if ending:
-            said = COLOUR.sub("", self._ffi.string(self._library.board_message()).decode(errors="replace")).strip()
-            at = f"at {self._library.board_program_counter(self._board):#x}"
-            found = f"{said}, {at}" if said else at
-            raise ToolError(f"the emulated program {ENDINGS[ending]}", where=self._target.name, found=found)
+        self._run()
         registers = bytes(self._ffi.buffer(self._library.board_data(self._board), 32))
         stop = int.from_bytes(registers[24:26], "little", signed=True)
         if stop != expected:
@@ -129,12 +129,21 @@ class SimavrBoard:
             )
         return int.from_bytes(registers[22:24], "little")
 
+    def _run(self) -> None:
+        """Run to the place that is watched."""
+        ending = self._library.board_run(self._board, LIMIT_CYCLES)
+        if ending:
+            said = COLOUR.sub("", self._ffi.string(self._library.board_message()).decode(errors="replace")).strip()
+            at = f"at {self._library.board_program_counter(self._board):#x}"
+            found = f"{said}, {at}" if said else at
+            raise ToolError(f"the emulated program {ENDINGS[ending]}", where=self._target.name, found=found)
+
     def _read(self, address: int, tensor: Tensor) -> Array:
         raw = bytes(self._ffi.buffer(self._library.board_data(self._board) + address, tensor.bytes))
         return np.frombuffer(raw, DTYPES[tensor.dtype]).reshape(tensor.shape)
 
 
-def _build(compiled: Compiled, target: Target, folder: Path) -> Path:
+def _build(compiled: Compiled, target: Target, folder: Path, flags: Sequence[str]) -> Path:
     """The ELF of the model and a main function that stops where the runner wants to look."""
     program = compiled.program
     symbols = [port.symbol for port in (*program.inputs, *program.outputs)]
@@ -142,7 +151,7 @@ def _build(compiled: Compiled, target: Target, folder: Path) -> Path:
     harness = HARNESS.format(name=program.name, arena=ARENA, ready=READY, ports=ports)
     flash_end = target.flash[0].origin + target.flash[0].bytes
     link = ["-Wl,--gc-sections", f"-Wl,--defsym=__TEXT_REGION_LENGTH__={flash_end}"]
-    return cross_compile(compiled, target, folder, {"board.c": harness}, link)
+    return cross_compile(compiled, target, folder, {"board.c": harness}, [*flags, *link])
 
 
 def _check_memory(target: Target, end_of_data: int) -> None:
