@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinygen import __version__, driver, ops, target
-from tinygen.budget import weigh
+from tinygen.budget import Budget, weigh
 from tinygen.errors import FirmwareError, TinygenError
 from tinygen.footprint.measure import measure
 from tinygen.inspection import inspect as inspect_model
+from tinygen.profile.profile import choose as choose_emulator
+from tinygen.profile.profile import profile
 from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
 from tinygen.report import tables
@@ -90,11 +92,7 @@ def compile_command(
     compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics), form)
     budget = weigh(compiled, board_target, measure(compiled, board_target)) if board_target else None
     if budget and not budget.fits:
-        if as_json:
-            _print_json(budget.as_json())
-        else:
-            tables.show(tables.does_not_fit(budget))
-        sys.exit(1)
+        _refuse(budget, as_json)
     folder = output or Path(f"{compiled.program.name}_{form}")
     compiled.write(folder)
     if as_json:
@@ -102,6 +100,14 @@ def compile_command(
         _print_json({"output": str(folder), **compiled.manifest, "files": sorted(compiled.files), **facts})
     else:
         tables.show(tables.compiled(compiled, folder, board_target, budget))
+
+
+def _refuse(budget: Budget, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_json(budget.as_json())
+    else:
+        tables.show(tables.does_not_fit(budget))
+    sys.exit(1)
 
 
 @cli.command("inspect", short_help="Show a model and what stops it from being compiled.")
@@ -232,6 +238,32 @@ def run_command(
 def _announce(path: str, as_json: bool) -> None:
     click.echo(json.dumps({"pty": path}) if as_json else f"serial port: {path} (Ctrl+C ends the emulator)")
     sys.stdout.flush()
+
+
+@cli.command("profile", short_help="Show what each layer takes on a board.")
+@MODEL
+@click.option("--board", metavar="BOARD", required=True, help="Board to profile for; `tinygen boards` lists them.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Show the N costliest layers only.")
+@NUMERICS
+@SUBGRAPH
+@JSON
+def profile_command(
+    model: Path, board: str, seed: int, top: int | None, numerics: str, subgraph: int, as_json: bool
+) -> None:
+    """Replay one inference of MODEL for the board, layer by layer (exit code 1 when it does not fit)."""
+    place = target.load(board)
+    choose_emulator(place)
+    loaded = driver.load(model, subgraph)
+    compiled = driver.compile_model(loaded, place, numerics=Numerics(numerics), form=default_format(place))
+    budget = weigh(compiled, place, measure(compiled, place))
+    if not budget.fits:
+        _refuse(budget, as_json)
+    found = profile(compiled, place, budget, seed)
+    if as_json:
+        _print_json(found.as_json(top))
+    else:
+        tables.show(tables.profile(found, compiled, top))
 
 
 @cli.command("ops", short_help="List the operators.")

@@ -14,6 +14,8 @@ from tinygen.budget import FLASH, RAM, Budget, model_code_bytes
 from tinygen.driver import Compiled
 from tinygen.footprint.measure import Footprint
 from tinygen.inspection import Inspection, TensorFacts
+from tinygen.profile.counts import Counts
+from tinygen.profile.facts import Profile
 from tinygen.run.emulator import Emulator
 from tinygen.run.firmware import Firmware
 from tinygen.run.trial import Trial
@@ -22,6 +24,7 @@ from tinygen.target import PlatformIO, Target, Uart
 from tinygen.verify.compare import Verdict
 
 MAX_NAME = 60
+BAR, BAR_CELLS = "\u2588", 20
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -238,6 +241,66 @@ def _layers(found: Trial) -> Table:
         table.add_row(layer.layer.split(", ", 1)[-1], f"{layer.cycles:,}", f"{100 * layer.cycles / total:.1f} %")
     table.add_row("all", f"{found.cycles:,}", "")
     return table
+
+
+def profile(found: Profile, compiled: Compiled, top: int | None) -> RenderableType:
+    """What each layer takes, the costliest first; the whole; the memory; what the figures rest on."""
+    rows = _costs(found, top)
+    facts = _table("", "")
+    facts.show_header = False
+    for name, text in (*_latency(found), *_footprint(compiled, found.budget)):
+        facts.add_row(name, text)
+    used = f"one inference took {kilobytes(found.stack_bytes)}"
+    facts.add_row("stack used", used)
+    what = "the firmware without a framework" if found.program == "firmware" else "the model alone"
+    how = f"{what}, one inference of random input (seed {found.seed}) in {found.emulator}"
+    facts.add_row("replayed", how)
+    for line in found.assumptions:
+        facts.add_row("assumed", line)
+    return Group(rows, "", facts)
+
+
+def _costs(found: Profile, top: int | None) -> Table:
+    """The layers, the costliest first, then all of them together."""
+    has_cycles = found.total.cycles is not None
+    unit = "cycles" if has_cycles else "instructions"
+    names = ["layer", "operator", "kernel", "shapes", "MACs", *dict.fromkeys([unit, "instructions"]), f"{unit}/MAC"]
+    names += [*(["flash read"] if has_cycles else []), "share", ""]
+    table = _table(*names, right=("layer", "MACs", "cycles", "instructions", f"{unit}/MAC", "flash read", "share"))
+    rows = [
+        (str(row.layer), row.operator, row.kernel, row.shapes, row.macs, row.counts) for row in found.costliest(top)
+    ]
+    for layer, operator, kernel, shapes, macs, counts in [*rows, ("", "all", "", "", found.macs, found.total)]:
+        cost = counts.instructions if counts.cycles is None else counts.cycles
+        share = found.share(counts)
+        cells = [f"{cost:,}", *([f"{counts.instructions:,}"] if has_cycles else [])]
+        cells += [f"{cost / macs:.2f}" if macs else "", *([_read(counts)] if has_cycles else [])]
+        bar = BAR * round(BAR_CELLS * share) if layer else ""
+        table.add_row(layer, operator, kernel, shapes, f"{macs:,}" if macs else "", *cells, f"{100 * share:.1f} %", bar)
+    return table
+
+
+def _read(counts: Counts) -> str:
+    """Bytes read from flash as data."""
+    return f"{(counts.constant_read_bytes or 0) + (counts.literal_read_bytes or 0):,}"
+
+
+def _latency(found: Profile) -> Iterator[tuple[str, str]]:
+    """The time of an inference at the board's clock."""
+    zero_wait, total, board = found.milliseconds(), found.total, found.board
+    if zero_wait is None:
+        return
+    clock = f"at {board.clock_hz / 1e6:g} MHz"
+    with_waits, unaided = found.milliseconds(total.stall_cycles), found.milliseconds(total.unaided_stall_cycles)
+    if not board.flash_wait_states or with_waits is None or unaided is None:
+        yield "time", f"{_ms(zero_wait)} {clock}"
+        return
+    waits = f"{board.flash_wait_states} flash wait states"
+    yield "time", f"{_ms(with_waits)} to {_ms(unaided)} {clock} with {waits}, {_ms(zero_wait)} without any"
+
+
+def _ms(milliseconds: float) -> str:
+    return _milliseconds(1000 * milliseconds)
 
 
 def operators() -> RenderableType:
