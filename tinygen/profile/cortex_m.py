@@ -31,7 +31,7 @@ HARNESS = """\
 void tg_layer_done(int32_t layer);
 #define TG_LAYER_DONE(layer) tg_layer_done(layer)
 #include "src/{name}.c"
-__attribute__((noinline)) void tg_layer_done(int32_t layer)
+__attribute__((noipa)) void tg_layer_done(int32_t layer)
 {{
     __asm volatile("" : : "r"(layer) : "memory");
 }}

@@ -33,7 +33,7 @@ static void tg_layer_done(int32_t layer);
 #define TG_COUNTER_LOW TG_REGISTER(TG_COUNTER + 8)
 #define TG_STACK_BOTTOM ((uint8_t *)((uint32_t)tg_stack_top - {stack}u))
 static uint32_t tg_counts[{stops}];
-static __attribute__((noinline, noclone)) void tg_layer_done(int32_t layer) {{ tg_counts[layer + 2] = TG_COUNTER_LOW; }}
+static __attribute__((noipa)) void tg_layer_done(int32_t layer) {{ tg_counts[layer + 2] = TG_COUNTER_LOW; }}
 /* Two calls of tg_layer_done in a row, the inference, and one more; where the stack then was. */
 static __attribute__((noinline)) uint8_t *tg_count(void)
 {{

@@ -21,7 +21,7 @@ typedef struct {
     uint64_t code_misses, code_jump_misses, data_misses;
 } reads_t;
 
-/* Lines and when each was used last; line 0 of an unused entry is no line of a program, where the vectors lie. */
+/* Lines, and when each was used last; never is 0. */
 typedef struct {
     uint32_t lines[CODE_LINES];
     uint64_t used[CODE_LINES];
@@ -118,7 +118,7 @@ static void on_flash_read(uc_engine *uc, uc_mem_type type, uint64_t address, int
         return;
     }
     *(address < replay->literals_end ? &replay->reads.literal_bytes : &replay->reads.constant_bytes) += (uint32_t)bytes;
-    replay->reads.data_misses += misses(&replay->data, DATA_LINES, (uint32_t)address / LINE_BYTES);
+    replay->reads.data_misses += (uint64_t)misses(&replay->data, DATA_LINES, (uint32_t)address / LINE_BYTES);
 }
 
 void replay_close(replay_t *replay)
@@ -155,21 +155,21 @@ int replay_map(replay_t *replay, uint32_t start, uint32_t bytes, int is_flash)
     const uint64_t end = (uint64_t)start + bytes - 1;
     const uint32_t may = UC_PROT_READ | (is_flash ? UC_PROT_EXEC : UC_PROT_WRITE);
     uc_hook hook;
-    const uc_err error = uc_mem_map(replay->uc, start, bytes, may);
-    if (error || !is_flash) {
-        return error;
+    uc_err error = uc_mem_map(replay->uc, start, bytes, may);
+    if (!error && is_flash) {
+        error = uc_hook_add(replay->uc, &hook, UC_HOOK_MEM_READ, (void *)on_flash_read, replay, start, end);
     }
-    return uc_hook_add(replay->uc, &hook, UC_HOOK_MEM_READ, (void *)on_flash_read, replay, start, end);
+    return (int)error;
 }
 
 int replay_write(replay_t *replay, uint32_t address, const uint8_t *bytes, uint32_t count)
 {
-    return uc_mem_write(replay->uc, address, bytes, count);
+    return (int)uc_mem_write(replay->uc, address, bytes, count);
 }
 
 int replay_read(replay_t *replay, uint32_t address, uint8_t *bytes, uint32_t count)
 {
-    return uc_mem_read(replay->uc, address, bytes, count);
+    return (int)uc_mem_read(replay->uc, address, bytes, count);
 }
 
 /* Reads from flash below this address are of the constants between the instructions. */
