@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tests.dsp import NONE, RELU, RELU6, WARNINGS, compiled
 from tests.dsp import check as check_on
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
+from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tinygen.driver import Compiled
@@ -20,7 +22,7 @@ from tinygen.verify.golden import Golden
 
 BOARDS = ("bbcmicrobit", "pico")
 """M0 and M0+."""
-MATRIX = "kernels/matrix.v6m.c.j2"
+MATRIX, CONVOLUTION = "kernels/matrix.v6m.c.j2", "kernels/conv_2d.v6m.c.j2"
 
 
 def check(build: ModelBuilder, board: str = "pico", samples: int = 3, numerics: Numerics = Numerics.TFLITE) -> Compiled:
@@ -140,3 +142,41 @@ def all_kernels(build: ModelBuilder) -> None:
         pointwise(build, (1, 5, 5, 67), 9, RELU6, y_zero=y_zero)
         pointwise(build, (1, 5, 5, 67), 9, y_zero=y_zero, slope=1e-3)
         dense(build, 12, 9, y_zero=y_zero)
+        convolution(build, (2, 5, 6, 3), y_zero=y_zero)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_windows(board: str) -> None:
+    """Any kernel, stride and padding, windows that reach outside on all sides."""
+    build = ModelBuilder(np.random.default_rng(20 + BOARDS.index(board)))
+    rng = build.rng
+    for _ in range(14):
+        height, width, depth = (int(size) for size in rng.integers(1, [10, 10, 12]))
+        kernel = tuple(int(size) for size in rng.integers(1, 6, 2))
+        choice = {
+            "padding": SAME if kernel[0] * 2 > height or kernel[1] > width else build.pick([SAME, VALID]),
+            "stride": tuple(int(step) for step in rng.integers(1, 4, 2)),
+            "dilation": (build.pick([1, 1, 2]), 1),
+            "activation": build.pick([NONE, RELU, RELU6]),
+            "slope": 10 ** rng.uniform(-4, -2),
+            "x_zero": build.random_zero_point(),
+            "y_zero": build.pick([-128, -128, build.random_zero_point()]),
+        }
+        convolution(build, (build.pick([1, 2]), height, width, depth), int(rng.integers(4, 14)), kernel, **choice)
+    functions = {function.template for function in check(build, board).program.functions}
+    assert CONVOLUTION in functions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shape": (1, 7, 7, 3), "filters": 16},
+        {"shape": (1, 6, 6, 16), "filters": 16, "y_zero": 5},
+        {"shape": (1, 12, 6, 1), "filters": 12, "kernel": (10, 4), "stride": (2, 2)},
+        {"shape": (1, 7, 7, 3), "filters": 8, "stride": (2, 2), "padding": VALID},
+    ],
+)
+def test_windows_of_real_networks(options: dict[str, Any]) -> None:
+    build = ModelBuilder()
+    convolution(build, **options)
+    scaled(check(build), CONVOLUTION)

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, convolution_dsp, fully_connected_dsp, matrix_v6m, pointwise_dsp, weighted
+from tinygen.ops import (
+    checks,
+    convolution_dsp,
+    convolution_v6m,
+    fully_connected_dsp,
+    matrix_v6m,
+    pointwise_dsp,
+    weighted,
+)
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -117,6 +125,9 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             convolution_dsp.applies,
             convolution_dsp.params,
+        ),
+        Variant(
+            "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
         ),
         Variant("c", "kernels/conv_2d.c.j2"),
     ),

@@ -39,6 +39,8 @@ class Layer:
 
     words: Array
     """int32: the numbers of the layer; then for each size of a chunk the number of its words, and its blocks."""
+    sizes: tuple[int, ...]
+    """Of the chunks that the kernel knows, the largest first."""
     scaled: bool
     """Whether blocks store outputs; else sums, which the kernel scales as the reference does."""
     scratch_bytes: int
@@ -56,18 +58,20 @@ def fit(found: Sums) -> bool:
     return bool(np.all(_fits(found.rows, SIZES[-1])))
 
 
-def layer(found: Sums, steps: Steps, numbers: list[int]) -> Layer:
-    """The words of all blocks, behind the `numbers` of the layer."""
+def layer(found: Sums, steps: Steps, numbers: list[int], shared: bool) -> Layer:
+    """All words, behind the `numbers` of the layer; `shared` by layers of all shapes or for one alone."""
     starts = np.array(byte_pairs.block_starts(len(found.rows), CHANNELS))
     line = scaled_line.search(steps, starts, CHANNELS)
     sizes = _sizes(found.rows, starts)
+    used = tuple(size for size in SIZES if np.any(sizes == size))
+    printed = SIZES if shared else used
     words = [np.array(numbers, np.int64)]
-    for size in SIZES:
+    for size in printed:
         blocks = [_block(found, line, start, size) for start in np.flatnonzero(sizes == size).tolist()]
         words += [np.array([sum(map(len, blocks))]), *blocks]
-    chunked = [chunks(found.rows.shape[1], size) * (size + 1) for size in SIZES if np.any(sizes == size)]
+    chunked = [chunks(found.rows.shape[1], size) * (size + 1) for size in used]
     scratch = (max(chunked) + (0 if line else len(found.rows))) * WORD_BYTES
-    return Layer(_as_int32(np.concatenate(words)), line is not None, scratch)
+    return Layer(_as_int32(np.concatenate(words)), printed, line is not None, scratch)
 
 
 def kernel_parts(
@@ -75,7 +79,7 @@ def kernel_parts(
 ) -> tuple[dict[str, Any], tuple[Constant, ...]]:
     """What every such kernel prints, and its arrays: the words, and what scales sums as the reference does."""
     low, high = limits = weighted.activation_range(context)
-    values: dict[str, Any] = {"sizes": SIZES, "scaled": layer.scaled, "limits": None, "scaling": None}
+    values: dict[str, Any] = {"sizes": layer.sizes, "scaled": layer.scaled, "limits": None, "scaling": None}
     if layer.scaled:
         return values | {"limits": None if limits == quant.RANGES["int8"] else limits}, (layer.constant,)
     scaling = _scaling(context, operands)

@@ -21,6 +21,7 @@ def params(context: Context) -> Kernel:
     found = dsp.sums(context, OPERANDS)
     channels, inputs = found.rows.shape
     rows = context.output.size // channels
-    layer = lanes.layer(found, lanes.steps(context, OPERANDS, found), [rows, inputs, channels])
+    numbers = [rows, inputs, channels]
+    layer = lanes.layer(found, lanes.steps(context, OPERANDS, found), numbers, shared=True)
     values, constants = lanes.kernel_parts(context, OPERANDS, layer)
     return Kernel(values, (0,), constants, layer.scratch_bytes)

@@ -1,0 +1,43 @@
+"""Turns a convolution into the numbers and words of its kernel for Armv6-M cores.
+
+What lies under an output is gathered in a row of bytes; from there on it is a row of inputs times a matrix.
+"""
+
+from __future__ import annotations
+
+from tinygen.ops import dsp, lanes, weighted
+from tinygen.ops.lanes import WORD_BYTES
+from tinygen.ops.spec import Context, Kernel
+from tinygen.ops.window import convolution_geometry
+
+OPERANDS = weighted.Operands(channel_axis=0)
+
+
+def applies(context: Context) -> bool:
+    """One group, no gaps in the rows of the window, at least a block of channels that fit in lanes."""
+    whole = context.input(1).shape[3] == context.input(0).shape[3]
+    dense = convolution_geometry(context).dilation[1] == 1
+    return whole and dense and lanes.fit(dsp.sums(context, OPERANDS))
+
+
+def params(context: Context) -> Kernel:
+    """Numbers for the template, the words of all blocks, and room for one window, as bytes and in chunks."""
+    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
+    channels, inputs = found.rows.shape
+    layer = lanes.layer(found, lanes.steps(context, OPERANDS, found), [], shared=False)
+    values, constants = lanes.kernel_parts(context, OPERANDS, layer)
+    window_bytes = -(-inputs // WORD_BYTES) * WORD_BYTES
+    aligned = x.shape[3] % WORD_BYTES == 0
+    values |= {
+        **window.values(),
+        "batches": x.shape[0],
+        "in_elements": x.size // x.shape[0],
+        "in_channels": x.shape[3],
+        "out_channels": channels,
+        "inputs": inputs,
+        "window_bytes": window_bytes,
+        "padded": window.padded,
+        "fill": x.zero_point,
+        "aligned": aligned,
+    }
+    return Kernel(values, (0,), constants, layer.scratch_bytes + window_bytes)
