@@ -254,6 +254,24 @@ static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t
 
 #endif
 
+/* Instructions of cores with Helium, the vectors of Armv8.1-M: 16 bytes or four words at a time, in q0 to q7. Kernels for them
+ * are loops of instructions, with their meaning in C beside them for all others. -fno-omit-frame-pointer keeps a register that
+ * they need: define it as 0 then.
+ */
+#ifndef TG_MVE_ASM
+#if defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__) && !defined(__clang__)
+#define TG_MVE_ASM 1
+#else
+#define TG_MVE_ASM 0
+#endif
+#endif
+
+/* value * 2^shift rounded to nearest, halves up; shift -31 to 0. */
+static inline int32_t tg_vrshl(int32_t value, int32_t shift)
+{
+    return (int32_t)(((int64_t)value * 2 + (INT64_C(1) << -shift)) >> (1 - shift));
+}
+
 /* Scaling as the reference does it in float64, value * scale rounded once, halves away from zero. The generator chooses the
  * first of tg_requantize_single and these two whose result is proved equal for every sum that a layer can have.
  */

@@ -11,10 +11,10 @@ from tinygen.ir import Array
 from tinygen.ops import (
     checks,
     convolution_dsp,
-    convolution_v6m,
     fully_connected_dsp,
     matrix_v6m,
     pointwise_dsp,
+    pointwise_mve,
     weighted,
 )
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
@@ -98,6 +98,13 @@ SPEC = OpSpec(
     cost=cost,
     variants=(
         Variant(
+            "pointwise_mve",
+            "kernels/conv_2d.pointwise.mve.c.j2",
+            frozenset({"mve"}),
+            lambda context: _is_pointwise(context) and pointwise_mve.applies(context),
+            pointwise_mve.params,
+        ),
+        Variant(
             "pointwise_dsp",
             "kernels/conv_2d.pointwise.dsp.c.j2",
             frozenset({"dsp"}),
@@ -125,9 +132,6 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             convolution_dsp.applies,
             convolution_dsp.params,
-        ),
-        Variant(
-            "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
         ),
         Variant("c", "kernels/conv_2d.c.j2"),
     ),

@@ -1,0 +1,155 @@
+"""Kernels for Helium: their C on this computer, their instructions in QEMU's Cortex-M55."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import dsp
+from tests.dsp import NONE, RELU, RELU6, WARNINGS
+from tests.modelbuilder import ModelBuilder
+from tests.test_generated_c import check_sanitized
+from tests.test_pointwise_dsp import pointwise
+from tinygen.driver import Compiled
+from tinygen.quant import Numerics
+
+M55 = "mps3-an547"
+CORE = "cortex-m55"
+FLAGS = ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard")
+COMPILERS = (
+    ("arm-none-eabi-gcc", *FLAGS),
+    ("arm-none-eabi-gcc", *FLAGS, "-fno-omit-frame-pointer", "-DTG_MVE_ASM=0"),
+    ("clang", "--target=arm-none-eabi", *FLAGS, "-I/usr/lib/arm-none-eabi/include"),
+    ("clang", "-x", "c"),
+)
+POINTWISE = "kernels/conv_2d.pointwise.mve.c.j2"
+
+
+def templates(result: Compiled) -> list[str]:
+    """The kernel of each layer."""
+    functions = {function.name: function.template for function in result.program.functions}
+    return [functions[call.function] for call in result.program.calls]
+
+
+def check(
+    build: ModelBuilder, kernel: str, folder: Path, samples: int = 2, numerics: Numerics = Numerics.TFLITE
+) -> Compiled:
+    """Every layer is exact, here and in the emulator, and has the kernel; its C stays inside its buffers."""
+    result = dsp.check(build, [M55], samples, numerics)
+    assert set(templates(result)) == {kernel}
+    check_sanitized(result.model.data, folder, CORE)
+    return result
+
+
+def others(build: ModelBuilder) -> None:
+    """No layer has a kernel for Helium."""
+    found = templates(dsp.compiled(build, M55))
+    assert found and not any(".mve." in template for template in found), found
+
+
+def check_compilers(build: ModelBuilder, folder: Path) -> None:
+    """No warning under any compiler and level of optimisation, with the instructions and without."""
+    result = dsp.compiled(build, M55)
+    result.write(folder / "net")
+    for command in COMPILERS:
+        for level in ("-O0", "-O2", "-O3", "-Os"):
+            parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(folder / "net.o")]
+            done = subprocess.run(parts, cwd=folder / "net", capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pointwise_of_random_shapes(seed: int, tmp_path: Path) -> None:
+    """Any pixels, inputs and channels, all zero points, outputs of one sign and of both, limits inside the range."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    rng = build.rng
+    for _ in range(14):
+        height, width, depth = (int(size) for size in rng.integers(1, [8, 8, 70]))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
+        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
+        shape = build.pick([1, 1, 2]), height, width, depth
+        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+    forms = {function.values["finish"]["signed"] for function in check(build, POINTWISE, tmp_path).program.functions}
+    assert forms == {False, True}
+
+
+def test_pointwise_of_every_depth(tmp_path: Path) -> None:
+    """Whole vectors and parts of one; steps after one another, rounds of them, and those behind."""
+    build = ModelBuilder()
+    for depth in (1, 15, 16, 17, 64, 127, 128, 129, 144, 145, 160, 176, 320, 330, 336, 417):
+        pointwise(build, (1, 1, 4, depth), 5, slope=0.01 / np.sqrt(depth))
+    result = check(build, POINTWISE, tmp_path, numerics=Numerics.TFLM)
+    values = [function.values for function in result.program.functions]
+    loops = {(loop["rounds"] > 1, loop["steps_behind"] > 0, loop["tail"] > 0) for loop in values}
+    assert len(loops) == 6
+
+
+def test_pointwise_of_every_number_of_pixels_and_channels(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    for pixels, channels in (
+        (1, 4),
+        (2, 5),
+        (3, 6),
+        (4, 7),
+        (5, 8),
+        (2, 62),
+        (3, 63),
+        (3, 64),
+        (4, 65),
+        (3, 127),
+        (3, 131),
+    ):
+        pointwise(build, (1, pixels, 1, 20), channels, RELU, slope=0.003)
+    check(build, POINTWISE, tmp_path)
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_pointwise_of_weights_and_biases_at_their_ends(weight: int, zero_point: int, tmp_path: Path) -> None:
+    """Sums that need 32 bits before they are scaled."""
+    build = ModelBuilder()
+    reach = 64 * 128 * 255
+    bias = [2**29 - reach, reach - 2**29, 0, 1000, -1000, 40000]
+    for y_zero in (-128, 0, 127):
+        pointwise(build, (1, 2, 2, 64), 6, weights=weight, bias=bias, slope=1e-3, x_zero=zero_point, y_zero=y_zero)
+    check(build, POINTWISE, tmp_path)
+
+
+def test_pointwise_halves_below_zero(tmp_path: Path) -> None:
+    """Sums that end on halves: away from zero, which a rounding shift of vectors does not do by itself."""
+    build = ModelBuilder()
+    weights = np.zeros((4, 1, 1, 16), np.int64)
+    weights[:, 0, 0, 0] = 1
+    for right in (1, 2, 5):
+        pointwise(
+            build,
+            (1, 16, 16, 16),
+            weights=weights,
+            bias=0,
+            slope=2.0**-right,
+            x_zero=0,
+            y_zero=0,
+            filters=4,
+            scale_spread=1.0,
+        )
+    result = check(build, POINTWISE, tmp_path, samples=3)
+    assert all(function.values["finish"]["signed"] for function in result.program.functions)
+
+
+def test_layers_that_are_left_to_other_kernels() -> None:
+    """Few channels; sums that are scaled up."""
+    build = ModelBuilder()
+    pointwise(build, (1, 3, 3, 8), 3)
+    pointwise(build, (1, 3, 3, 16), 8, y_zero=0, slope=3.0)
+    others(build)
+    dsp.check(build, [M55], 2)
+
+
+def test_pointwise_under_all_compilers(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    pointwise(build, (1, 5, 5, 67), 9, RELU6, slope=0.002)
+    pointwise(build, (1, 5, 5, 300), 8, y_zero=3, slope=0.001)
+    check_compilers(build, tmp_path)

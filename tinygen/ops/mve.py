@@ -1,0 +1,121 @@
+"""Turns the weights and the scaling of a layer into the words that kernels for Armv8.1-M's vectors (Helium) read.
+
+Weights are multiplied 16 at a time, as they are stored: zero points are folded into the bias. Outputs are scaled four
+at a time, in one of two forms. `exact` is TensorFlow Lite's two roundings; the second one rounds halves up, not away
+from zero, which differs for negative numbers alone, and these are set right first unless they end at the lower limit.
+`line` is one multiplication and one rounding down, proved by tinygen/requantize.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant, requantize
+from tinygen.ir import Array
+from tinygen.ops import dsp, weighted
+from tinygen.ops.dsp import Sums
+from tinygen.ops.spec import Context
+from tinygen.ops.unroll import chunk
+
+LANES = 16
+"""Bytes of a vector."""
+CHANNELS = 4
+"""Of a block: the sums of an output that are scaled together."""
+LEFT = 8
+"""Bits that a line's sums are shifted left by."""
+MOST_RIGHT = 31
+MOST_SCALED = 2**30
+"""Two numbers below it, a scaled sum and a zero point, do not leave 32 bits when they are added."""
+MOST_STEPS = 9
+"""Steps of the inner loop that are printed one after another; more become a loop."""
+MOST_OFFSET = 127
+"""Bytes that a load of bytes reaches from its register."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """How sums become outputs: the numbers that templates/kernels/helium.j2 prints, and words for each channel."""
+
+    values: Mapping[str, Any]
+    columns: tuple[Array, ...]
+    """Each int32 [channels]; offset and multiplier first."""
+
+
+def finish(context: Context, operands: weighted.Operands, found: Sums, single: bool = False) -> Finish | None:
+    """How these sums are stored exactly; None when neither form can. `single`: they are scaled in float64."""
+    limits = weighted.activation_range(context)
+    clamp = None if limits == quant.RANGES["int8"] else {"low": limits[0], "high": limits[1]}
+    values: dict[str, Any] = {"zero_point": context.output.zero_point, "clamp": clamp}
+    if not single:
+        return _exact(context, operands, found, values, limits[0])
+    line = requantize.line(dsp.one_rounding(context, operands, found), LEFT)
+    if line is None:
+        return None
+    values |= {"form": "line", "left": LEFT, "shift": line.shift}
+    return Finish(values, (line.offset, line.multiplier))
+
+
+def _exact(
+    context: Context, operands: weighted.Operands, found: Sums, values: Mapping[str, Any], low: int
+) -> Finish | None:
+    scaling = weighted.fixed_point(context, operands)
+    right = np.broadcast_to(-scaling.shift.astype(np.int64), len(found.bias))
+    signed = low < context.output.zero_point
+    if right.min() < (1 if signed else 0) or right.max() > MOST_RIGHT:
+        return None
+    # The vectors' sums wrap like those of the reference, which stay in 32 bits.
+    columns = quant.wrap_int32(found.bias), np.broadcast_to(scaling.multiplier, len(right)), -right
+    named = {**values, "form": "exact", "signed": signed}
+    return Finish(named, tuple(column.astype(np.int32) for column in columns))
+
+
+def in_lanes(rows: Array) -> Array:
+    """Weights [channels, inputs] with zeros behind, up to whole vectors: int8 [channels, vectors * 16]."""
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % LANES))).astype(np.int8)
+
+
+def words(rows: Array, found: Finish, pairs: Sequence[Sequence[int]]) -> Array:
+    """All blocks, each a run of int32 words.
+
+    For each of the block's `pairs` of channels and each 16 inputs their weights; what the block's channels need to be
+    stored; where the channels are not a multiple of 4, how far the next block's are.
+    """
+    runs: list[bytes] = []
+    lanes = in_lanes(rows)
+    starts = block_starts(len(rows))
+    for first, following in zip(starts, [*starts[1:], starts[-1]], strict=True):
+        for pair in pairs:
+            members = lanes[first + np.array(pair)]
+            runs.append(members.reshape(len(pair), -1, LANES).transpose(1, 0, 2).tobytes())
+        runs += [column[first : first + CHANNELS].astype(np.int32).tobytes() for column in found.columns]
+        if len(rows) % CHANNELS:
+            runs.append(np.int32(following - first).tobytes())
+    return np.frombuffer(b"".join(runs), "<i4").astype(np.int32)
+
+
+def block_starts(channels: int) -> list[int]:
+    """The first channels of blocks of 4; a last one that would be smaller starts earlier, some work done twice."""
+    return sorted({*range(0, channels - CHANNELS + 1, CHANNELS), channels - CHANNELS})
+
+
+def loop(inputs: int) -> dict[str, Any]:
+    """The inner loop of a row: its first step, rounds of equal steps, and those behind; or one step after another.
+
+    Rows that are near enough are read at offsets; else the pointers move, and are set back.
+    """
+    steps = -(-inputs // LANES)
+    moves = (steps - 1) * LANES > MOST_OFFSET
+    unrolled = steps <= MOST_STEPS
+    size = steps - 1 if unrolled else chunk(steps - 1, MOST_STEPS)
+    return {
+        "steps": steps,
+        "moves": moves,
+        "rounds": 1 if unrolled else (steps - 1) // size,
+        "steps_a_round": size,
+        "steps_behind": 0 if unrolled else (steps - 1) % size,
+        "tail": inputs % LANES,
+    }
