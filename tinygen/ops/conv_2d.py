@@ -11,6 +11,7 @@ from tinygen.ir import Array
 from tinygen.ops import (
     checks,
     convolution_dsp,
+    convolution_v6m,
     fully_connected_dsp,
     matrix_v6m,
     pointwise_dsp,
@@ -132,6 +133,9 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             convolution_dsp.applies,
             convolution_dsp.params,
+        ),
+        Variant(
+            "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
         ),
         Variant("c", "kernels/conv_2d.c.j2"),
     ),
