@@ -14,6 +14,7 @@ from tests.dsp import check as check_on
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
 from tests.test_convolution_dsp import SAME, VALID, convolution
+from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tinygen.driver import Compiled
@@ -23,6 +24,7 @@ from tinygen.verify.golden import Golden
 BOARDS = ("bbcmicrobit", "pico")
 """M0 and M0+."""
 MATRIX, CONVOLUTION = "kernels/matrix.v6m.c.j2", "kernels/conv_2d.v6m.c.j2"
+DEPTHWISE = "kernels/depthwise_conv_2d.v6m.c.j2"
 
 
 def check(build: ModelBuilder, board: str = "pico", samples: int = 3, numerics: Numerics = Numerics.TFLITE) -> Compiled:
@@ -143,6 +145,8 @@ def all_kernels(build: ModelBuilder) -> None:
         pointwise(build, (1, 5, 5, 67), 9, y_zero=y_zero, slope=1e-3)
         dense(build, 12, 9, y_zero=y_zero)
         convolution(build, (2, 5, 6, 3), y_zero=y_zero)
+        depthwise(build, (2, 5, 6, 3), activation=RELU6)
+        depthwise(build, (1, 6, 5, 3), 2)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -180,3 +184,45 @@ def test_windows_of_real_networks(options: dict[str, Any]) -> None:
     build = ModelBuilder()
     convolution(build, **options)
     scaled(check(build), CONVOLUTION)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_depthwise(board: str) -> None:
+    """Sizes from one pixel on, both strides and paddings, either axis along the rows, all zero points."""
+    build = ModelBuilder(np.random.default_rng(40 + BOARDS.index(board)))
+    rng = build.rng
+    for _ in range(16):
+        padding = build.pick([SAME, SAME, VALID])
+        height, width, depth = (int(size) for size in rng.integers(3 if padding == VALID else 1, 14, 3))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, -128, build.random_zero_point()])}
+        choice = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1)}
+        shape, stride = (build.pick([1, 1, 2]), height, width, depth), build.pick([1, 1, 2])
+        depthwise(build, shape, stride, padding, per_channel=build.chance(0.7), **choice, **zeros)
+    functions = {function.template for function in check(build, board).program.functions}
+    assert DEPTHWISE in functions
+
+
+@pytest.mark.parametrize("weight", [-128, -127, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_depthwise_at_its_ends(weight: int, zero_point: int) -> None:
+    build = ModelBuilder()
+    for stride in (1, 2):
+        depthwise(build, (1, 6, 5, 4), stride, x_zero=zero_point, weights=weight, bias=[2**28, -(2**28), 0, 900])
+    result = check(build, samples=6)
+    assert {function.template for function in result.program.functions} == {DEPTHWISE}
+
+
+def test_depthwise_of_real_networks(golden: Golden) -> None:
+    build = ModelBuilder()
+    for shape, stride in (((1, 25, 5, 8), 1), ((1, 12, 12, 8), 1), ((1, 12, 12, 8), 2), ((1, 3, 3, 40), 1)):
+        depthwise(build, shape, stride, activation=RELU6)
+    result = check(build)
+    assert {function.template for function in result.program.functions} == {DEPTHWISE}
+    check_model(build.finish(), golden)
+
+
+@pytest.mark.parametrize("options", [{"kernel": (3, 5)}, {"stride": 3}, {"dilation": 2}, {"multiplier": 2}])
+def test_other_depthwise_is_left_to_plain_c(options: dict[str, Any]) -> None:
+    build = ModelBuilder()
+    depthwise(build, (1, 9, 9, 4), **options)
+    assert not any("v6m" in call.function for call in check(build).program.calls)

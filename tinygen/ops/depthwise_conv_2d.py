@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, depthwise_dsp, depthwise_window_dsp, weighted
+from tinygen.ops import checks, depthwise_dsp, depthwise_v6m, depthwise_window_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -86,6 +86,13 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             depthwise_window_dsp.applies,
             depthwise_window_dsp.params,
+        ),
+        Variant(
+            "v6m",
+            "kernels/depthwise_conv_2d.v6m.c.j2",
+            frozenset({"armv6m"}),
+            depthwise_v6m.applies,
+            depthwise_v6m.params,
         ),
         Variant("c", "kernels/depthwise_conv_2d.c.j2"),
     ),
