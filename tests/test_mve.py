@@ -11,6 +11,7 @@ import pytest
 from tests import dsp
 from tests.dsp import NONE, RELU, RELU6, WARNINGS
 from tests.modelbuilder import ModelBuilder
+from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_generated_c import check_sanitized
 from tests.test_pointwise_dsp import pointwise
 from tinygen.driver import Compiled
@@ -25,7 +26,7 @@ COMPILERS = (
     ("clang", "--target=arm-none-eabi", *FLAGS, "-I/usr/lib/arm-none-eabi/include"),
     ("clang", "-x", "c"),
 )
-POINTWISE = "kernels/conv_2d.pointwise.mve.c.j2"
+POINTWISE, CONVOLUTION = "kernels/conv_2d.pointwise.mve.c.j2", "kernels/conv_2d.mve.c.j2"
 
 
 def templates(result: Compiled) -> list[str]:
@@ -152,4 +153,81 @@ def test_pointwise_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     pointwise(build, (1, 5, 5, 67), 9, RELU6, slope=0.002)
     pointwise(build, (1, 5, 5, 300), 8, y_zero=3, slope=0.001)
+    check_compilers(build, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_convolution_of_random_shapes(seed: int, tmp_path: Path) -> None:
+    """Sizes from one pixel on, odd and even, any window whose rows lie together, all zero points."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    rng = build.rng
+    for _ in range(14):
+        height, width, depth = (int(size) for size in rng.integers(1, 12, 3))
+        kernel = build.pick([(3, 3), (3, 3), (2, 2), tuple(int(size) for size in rng.integers(1, 6, 2))])
+        stride = build.pick([(1, 1), (2, 2), tuple(int(step) for step in rng.integers(1, 4, 2))])
+        if kernel == (1, 1):
+            stride = (2, 1)  # else it is a pointwise convolution
+        dilation = (build.pick([1, 1, 2]), 1)
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+        padding = VALID if build.chance(0.4) and reach[0] <= height and reach[1] <= width else SAME
+        choice = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -2)}
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
+        shape, filters = (build.pick([1, 1, 2]), height, width, depth), int(rng.integers(4, 14))
+        convolution(
+            build, shape, filters, kernel, stride, dilation, padding, per_channel=build.chance(0.7), **choice, **zeros
+        )
+    check(build, CONVOLUTION, tmp_path)
+
+
+def test_convolution_of_rows_of_every_length(tmp_path: Path) -> None:
+    """Rows of a window that are whole vectors, parts of one, or too long to be copied one vector after another."""
+    build = ModelBuilder()
+    for depth, padding in ((5, VALID), (8, SAME), (16, VALID), (17, SAME), (192, SAME), (193, SAME), (200, VALID)):
+        convolution(build, (1, 4, 5, depth), 4, (2, 2), padding=padding, x_zero=7, slope=0.003 / depth)
+    found = check(build, CONVOLUTION, tmp_path).program.functions
+    assert {function.values["in_vectors"] for function in found} == {False, True}
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "kernel", "stride"),
+    [
+        ((1, 49, 10, 1), 64, (10, 4), (2, 2)),
+        ((1, 24, 24, 3), 8, (3, 3), (2, 2)),
+        ((1, 8, 8, 16), 16, (3, 3), (1, 1)),
+        ((1, 8, 8, 64), 16, (3, 3), (1, 1)),
+        ((1, 8, 8, 16), 32, (1, 1), (2, 2)),
+    ],
+)
+def test_convolution_of_real_networks(
+    shape: tuple[int, ...], filters: int, kernel: tuple[int, int], stride: tuple[int, int], tmp_path: Path
+) -> None:
+    build = ModelBuilder()
+    for y_zero in (-128, 3):
+        convolution(build, shape, filters, kernel, stride, x_zero=17, y_zero=y_zero, activation=int(y_zero == -128))
+    check(build, CONVOLUTION, tmp_path)
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_convolution_of_weights_and_zero_points_at_their_ends(weight: int, zero_point: int, tmp_path: Path) -> None:
+    build = ModelBuilder()
+    for y_zero in (-128, 0, 127):
+        convolution(build, x_zero=zero_point, y_zero=y_zero, weights=weight, slope=1e-4)
+    check(build, CONVOLUTION, tmp_path)
+
+
+def test_convolutions_that_are_left_to_other_kernels() -> None:
+    """Windows with gaps along their rows, groups, few channels."""
+    build = ModelBuilder()
+    convolution(build, (1, 5, 8, 3), kernel=(3, 3), dilation=(1, 2))
+    convolution(build, (1, 5, 5, 8), 8, groups=2)
+    convolution(build, (1, 5, 5, 8), 2)
+    others(build)
+    dsp.check(build, [M55], 2)
+
+
+def test_convolution_under_all_compilers(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    convolution(build, (2, 5, 5, 7), 9, activation=RELU6, y_zero=-127, slope=0.002)
+    convolution(build, (1, 5, 5, 160), 8, y_zero=3, slope=0.001)
     check_compilers(build, tmp_path)

@@ -155,6 +155,20 @@ static inline int32_t tg_smlad(uint32_t x, uint32_t y, int32_t sum)
     return result;
 }
 
+static inline int32_t tg_smlawb(int32_t a, uint32_t x, int32_t sum)
+{
+    int32_t result;
+    __asm("smlawb %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(x), "r"(sum));
+    return result;
+}
+
+static inline int32_t tg_smlawt(int32_t a, uint32_t x, int32_t sum)
+{
+    int32_t result;
+    __asm("smlawt %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(x), "r"(sum));
+    return result;
+}
+
 static inline int32_t tg_smmla(int32_t a, int32_t b, int32_t sum)
 {
     int32_t result;
@@ -224,6 +238,13 @@ static inline int32_t tg_smlad(uint32_t x, uint32_t y, int32_t sum)
     return tg_wrapping_add(tg_wrapping_add(sum, first), second);
 }
 
+/* sum + floor(a * half / 2^16), wrapped to 32 bits, for the first half of x and for the second. */
+static inline int32_t tg_smlawb(int32_t a, uint32_t x, int32_t sum)
+{
+    return tg_wrapping_add(sum, (int32_t)(((int64_t)a * (int16_t)(x & 65535)) >> 16));
+}
+static inline int32_t tg_smlawt(int32_t a, uint32_t x, int32_t sum) { return tg_smlawb(a, x >> 16, sum); }
+
 /* sum + floor(a * b / 2^32), wrapped to 32 bits. */
 static inline int32_t tg_smmla(int32_t a, int32_t b, int32_t sum)
 {
@@ -264,6 +285,39 @@ static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t
 #else
 #define TG_MVE_ASM 0
 #endif
+#endif
+
+/* memset and memcpy, 16 bytes at a time; what is filled is a multiple of 16. */
+#if TG_MVE_ASM
+static inline void tg_fill_vectors(int8_t *to, int8_t value, int32_t count)
+{
+    __asm volatile(
+        "vdup.8 q0, %[value]\n"
+        "dlstp.8 lr, %[count]\n"
+        "1:\n"
+        "vstrb.8 q0, [%[to]], #16\n"
+        "letp lr, 1b\n"
+        : [to] "+r"(to)
+        : [value] "r"(value), [count] "r"(count)
+        : "q0", "lr", "memory");
+}
+
+static inline void tg_copy_bytes(int8_t *to, const int8_t *from, int32_t count)
+{
+    __asm volatile(
+        "wlstp.8 lr, %[count], 2f\n"
+        "1:\n"
+        "vldrb.u8 q0, [%[from]], #16\n"
+        "vstrb.8 q0, [%[to]], #16\n"
+        "letp lr, 1b\n"
+        "2:\n"
+        : [to] "+r"(to), [from] "+r"(from)
+        : [count] "r"(count)
+        : "q0", "lr", "memory");
+}
+#else
+static inline void tg_fill_vectors(int8_t *to, int8_t value, int32_t count) { memset(to, value, (size_t)count); }
+static inline void tg_copy_bytes(int8_t *to, const int8_t *from, int32_t count) { memcpy(to, from, (size_t)count); }
 #endif
 
 /* value * 2^shift rounded to nearest, halves up; shift -31 to 0. */

@@ -11,6 +11,7 @@ from tinygen.ir import Array
 from tinygen.ops import (
     checks,
     convolution_dsp,
+    convolution_mve,
     convolution_v6m,
     fully_connected_dsp,
     matrix_v6m,
@@ -127,6 +128,9 @@ SPEC = OpSpec(
             matrix_v6m.params,
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
+        Variant(
+            "mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params
+        ),
         Variant(
             "dsp",
             "kernels/conv_2d.dsp.c.j2",
