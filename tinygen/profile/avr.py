@@ -27,6 +27,13 @@ class CountedBoard(SimavrBoard):
         """One inference from its first instruction on; the function that ends each layer is left out."""
         program = self._compiled.program
         self._load(inputs)
+        layers, stack_bytes = self._infer() if program.calls else ((), 0)
+        outputs = tuple(self._data(self._ports[port.symbol], port.tensor.bytes) for port in program.outputs)
+        return Replay(layers, outputs, stack_bytes)
+
+    def _infer(self) -> tuple[tuple[Counts, ...], int]:
+        """The layers, and how deep the stack got; without any layer the compiler leaves out the call."""
+        program = self._compiled.program
         self._go(self._addresses[f"{program.name}_invoke"])
         end, top = self._return_address(), self._stack_pointer() + 1
         self._fill(PAINT, self._end_of_data, top)
@@ -35,10 +42,8 @@ class CountedBoard(SimavrBoard):
             layers.append(self._go(self._addresses["board_stop"]))
             self._go(self._return_address())
         rest = self._go(end)
-        stack = bytes(self._data(self._end_of_data, top - self._end_of_data))
-        outputs = tuple(self._data(self._ports[port.symbol], port.tensor.bytes) for port in program.outputs)
-        deepest = len(stack) - painted(stack) + return_bytes(self._target)
-        return Replay(with_end(layers, rest), outputs, deepest)
+        stack = self._data(self._end_of_data, top - self._end_of_data)
+        return with_end(layers, rest), len(stack) - painted(stack) + return_bytes(self._target)
 
     def _go(self, address: int) -> Counts:
         """Run up to the instruction there; what that took."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,16 +66,18 @@ class Program:
         """Where the functions end, and with them the constants between their instructions."""
         return max(start + size for start, size, _ in self.image.functions)
 
+    @cached_property
+    def _addresses(self) -> list[int]:
+        return sorted(self.listing.instructions)
+
     def block(self, address: int, size: int) -> list[Instruction]:
         """The instructions of a basic block."""
-        found, end = [], address + size
-        while address < end:
-            instruction = self.listing.code(address)
-            if instruction is None:
-                raise ToolError("no instruction there", where=str(self.image.path), found=self.image.place(address))
-            found.append(instruction)
-            address = instruction.following
-        return found
+        first, end = (bisect_left(self._addresses, place) for place in (address, address + size))
+        found = [self.listing.code(place) for place in self._addresses[first:end]]
+        block = [instruction for instruction in found if instruction]
+        if not block or len(block) < len(found) or self._addresses[first] != address:
+            raise ToolError("no instruction there", where=str(self.image.path), found=self.image.place(address))
+        return block
 
 
 class Replayer:

@@ -56,6 +56,7 @@ HARNESS = """\
 #include <stdint.h>
 void board_stop(int16_t what, const volatile void *address);
 #define TG_LAYER_DONE(layer) board_stop(layer, 0)
+__attribute__((noinline)) void {name}_invoke(void);
 #include "src/{name}.c"
 /* The emulator's runner waits here and reads both arguments from their registers. */
 __attribute__((noinline)) void board_stop(int16_t what, const volatile void *address)
