@@ -68,6 +68,12 @@ class Profile:
         return part / whole if whole else 0.0
 
     @property
+    def waits(self) -> str:
+        """The wait states of the board's flash, in words."""
+        count = self.board.flash_wait_states
+        return f"{count} flash wait state{'' if count == 1 else 's'}"
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """What the figures rest on, a line each."""
         return tuple(_assumptions(self))
@@ -139,7 +145,7 @@ def _assumptions(found: Profile) -> Iterator[str]:
         yield "this board's flash wait states are not known: its real time is longer"
     elif board.flash_wait_states:
         yield (
-            f"{board.flash_wait_states} flash wait states a 16-byte line that is not in a cache of 1 KB for code or "
+            f"{found.waits} a 16-byte line that is not in a cache of 1 KB for code or "
             "256 B for data (assumed); code that runs on is fetched ahead, or not (the second figure)"
         )
     else:

@@ -295,8 +295,7 @@ def _latency(found: Profile) -> Iterator[tuple[str, str]]:
     if not board.flash_wait_states or with_waits is None or unaided is None:
         yield "time", f"{_ms(zero_wait)} {clock}"
         return
-    waits = f"{board.flash_wait_states} flash wait states"
-    yield "time", f"{_ms(with_waits)} to {_ms(unaided)} {clock} with {waits}, {_ms(zero_wait)} without any"
+    yield "time", f"{_ms(with_waits)} to {_ms(unaided)} {clock} with {found.waits}, {_ms(zero_wait)} without any"
 
 
 def _ms(milliseconds: float) -> str:
