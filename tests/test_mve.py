@@ -12,6 +12,7 @@ from tests import dsp
 from tests.dsp import NONE, RELU, RELU6, WARNINGS
 from tests.modelbuilder import ModelBuilder
 from tests.test_convolution_dsp import SAME, VALID, convolution
+from tests.test_fully_connected_dsp import dense
 from tests.test_generated_c import check_sanitized
 from tests.test_pointwise_dsp import pointwise
 from tinygen.driver import Compiled
@@ -26,6 +27,7 @@ COMPILERS = (
     ("clang", "--target=arm-none-eabi", *FLAGS, "-I/usr/lib/arm-none-eabi/include"),
     ("clang", "-x", "c"),
 )
+DENSE = "kernels/fully_connected.mve.c.j2"
 POINTWISE, CONVOLUTION = "kernels/conv_2d.pointwise.mve.c.j2", "kernels/conv_2d.mve.c.j2"
 
 
@@ -230,4 +232,33 @@ def test_convolution_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     convolution(build, (2, 5, 5, 7), 9, activation=RELU6, y_zero=-127, slope=0.002)
     convolution(build, (1, 5, 5, 160), 8, y_zero=3, slope=0.001)
+    check_compilers(build, tmp_path)
+
+
+@pytest.mark.parametrize("numerics", Numerics)
+def test_fully_connected_of_random_shapes(numerics: Numerics, tmp_path: Path) -> None:
+    """One rounding and two; any inputs and channels; a row and several."""
+    build = ModelBuilder(np.random.default_rng(len(numerics.value)))
+    rng = build.rng
+    for _ in range(14):
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
+        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
+        depth, units = int(rng.integers(1, 80)), int(rng.integers(4, 24))
+        dense(build, depth, units, rows=build.pick([1, 1, 3]), per_channel=build.chance(0.5), **choice, **zeros)
+    result = check(build, DENSE, tmp_path, numerics=numerics)
+    forms = {function.values["finish"]["form"] for function in result.program.functions}
+    assert forms == ({"line"} if numerics is Numerics.TFLITE else {"exact"})
+
+
+def test_fully_connected_of_every_depth(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    for depth in (1, 16, 17, 64, 128, 129, 144, 145, 160, 330, 336, 640):
+        dense(build, depth, 6, slope=0.01 / np.sqrt(depth))
+    check(build, DENSE, tmp_path)
+
+
+def test_fully_connected_under_all_compilers(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    dense(build, 67, 9, slope=0.002, activation=RELU6)
+    dense(build, 300, 8, y_zero=3, slope=0.001)
     check_compilers(build, tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, fully_connected_dsp, matrix_v6m, real_scale, weighted
+from tinygen.ops import checks, fully_connected_dsp, fully_connected_mve, matrix_v6m, real_scale, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
 from tinygen.quant import Numerics
 
@@ -107,6 +107,13 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=(
+        Variant(
+            "mve",
+            "kernels/fully_connected.mve.c.j2",
+            frozenset({"mve"}),
+            fully_connected_mve.applies,
+            fully_connected_mve.params,
+        ),
         Variant(
             "dsp",
             "kernels/matrix_vector.dsp.c.j2",
