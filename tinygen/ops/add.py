@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise
-from tinygen.ops.spec import Context, Kernel, OpSpec, elementwise_cost
+from tinygen.ops import checks, elementwise, scaled_sum
+from tinygen.ops.scaled_sum import ScaledSum
+from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
 
 LEFT_SHIFT = 20
 """Bits that both inputs gain before they are scaled: 255 << 20, twice, stays inside int32."""
@@ -53,13 +55,21 @@ def _sum(context: Context, inputs: Sequence[Any], sign: int) -> list[Array]:
     first, second = (np.asarray(value, np.int64) for value in inputs)
     if context.output.dtype != "int8":
         return [elementwise.store_integers(context, first + sign * second)]
-    scaling = _scaling(context)
-    x, y = (
-        quant.requantize((value - tensor.zero_point) << LEFT_SHIFT, *pair)
-        for value, tensor, pair in zip((first, second), context.inputs, scaling.inputs, strict=True)
-    )
-    total = quant.requantize(x + sign * y, *scaling.output)
+    total = _scaled(_scaling(context), (first, second), _zero_points(context), sign)
     return [elementwise.store(context, total, context.attributes.activation)]
+
+
+def _zero_points(context: Context) -> tuple[int, int, int]:
+    return context.input(0).zero_point, context.input(1).zero_point, context.output.zero_point
+
+
+def _scaled(scaling: Scaling, inputs: Sequence[Array], zero_points: Sequence[int], sign: int) -> Array:
+    """The result before the output's zero point and limits."""
+    x, y = (
+        quant.requantize((value - zero_point) << LEFT_SHIFT, *pair)
+        for value, zero_point, pair in zip(inputs, zero_points[:2], scaling.inputs, strict=True)
+    )
+    return quant.requantize(x + sign * y, *scaling.output)
 
 
 def _operand(values: dict[str, Any], zero_point: int, pair: tuple[int, int]) -> dict[str, Any]:
@@ -91,6 +101,54 @@ def _params(context: Context, sign: int) -> Kernel:
     return Kernel({**values, **limits, "title": title, "operator": operator}, (0, 1))
 
 
+def _proved(context: Context, sign: int) -> ScaledSum | None:
+    """Two multiplications and a shift in place of three roundings; None where they are not proved to give the same."""
+    if context.output.dtype != "int8":
+        return None
+    scale = context.output.scale
+    slopes = context.input(0).scale / scale, sign * context.input(1).scale / scale
+    limits = elementwise.limits(context, context.attributes.activation)
+    return _search(_scaling(context), slopes, _zero_points(context), sign, limits)
+
+
+@lru_cache(maxsize=256)
+def _search(
+    scaling: Scaling, slopes: tuple[float, float], zero_points: tuple[int, int, int], sign: int, limits: tuple[int, int]
+) -> ScaledSum | None:
+    values = scaled_sum.VALUES
+    total = _scaled(scaling, (values[:, None], values[None, :]), zero_points, sign)
+    return scaled_sum.search(np.clip(total + zero_points[2], *limits), slopes, zero_points, limits)
+
+
+def _proved_params(context: Context, sign: int) -> Kernel:
+    found = _proved(context, sign)
+    if found is None:
+        raise context.error("a sum without proof has no such kernel")
+    low, high = elementwise.limits(context, context.attributes.activation)
+    values = {**elementwise.values(context), "title": "Sum" if sign > 0 else "Difference", "count": context.output.size}
+    values |= {"factors": found.factors, "addend": found.addend, "shift": found.shift}
+    return Kernel({**values, "clamp_min": low, "clamp_max": high}, (0, 1))
+
+
+def _variants(sign: int) -> tuple[Variant, ...]:
+    """A table where one input decides; sums proved equal, whole tensors four elements at a time; all others."""
+
+    def proved(context: Context) -> bool:
+        return _proved(context, sign) is not None
+
+    def whole(context: Context) -> bool:
+        same = context.input(0).shape == context.input(1).shape
+        limits = elementwise.limits(context, context.attributes.activation)
+        return same and limits == quant.RANGES["int8"] and proved(context)
+
+    def params(context: Context) -> Kernel:
+        return _proved_params(context, sign)
+
+    table, *others = elementwise.variants("kernels/add.c.j2", "kernels/elementwise_integer.c.j2")
+    dsp = Variant("dsp", "kernels/add.dsp.c.j2", frozenset({"dsp"}), whole, params)
+    return (table, dsp, Variant("scaled_sum", "kernels/add.scaled_sum.c.j2", when=proved, params=params), *others)
+
+
 def operator(name: str, tflite: str, sign: int) -> OpSpec:
     """The record of ADD, or with `sign` -1 of SUB."""
 
@@ -100,8 +158,7 @@ def operator(name: str, tflite: str, sign: int) -> OpSpec:
     def params(context: Context) -> Kernel:
         return _params(context, sign)
 
-    variants = elementwise.variants("kernels/add.c.j2", "kernels/elementwise_integer.c.j2")
-    return OpSpec(name, tflite, elementwise.read, check, reference, params, elementwise_cost, variants)
+    return OpSpec(name, tflite, elementwise.read, check, reference, params, elementwise_cost, _variants(sign))
 
 
 SPEC = operator("add", "ADD", 1)

@@ -203,17 +203,22 @@ def scaling(context: Context, *factors: float, over: float) -> tuple[int, int]:
     return quant.quantize_multiplier(real)
 
 
+def limits(context: Context, activation: str = "NONE") -> tuple[int, int]:
+    """The least and greatest stored output under the fused activation."""
+    return quant.activation_range(activation, context.output.scale, context.output.zero_point)
+
+
 def clamp(context: Context, activation: str = "NONE") -> dict[str, int]:
     """`clamp_min`, `clamp_max` of a result before the zero point is added, and `offset` to add to it."""
-    scale, zero_point = context.output.scale, context.output.zero_point
-    low, high = quant.activation_range(activation, scale, zero_point)
+    zero_point = context.output.zero_point
+    low, high = limits(context, activation)
     return {"offset": zero_point, "clamp_min": low - zero_point, "clamp_max": high - zero_point}
 
 
 def store(context: Context, scaled: Array, activation: str = "NONE") -> Array:
     """`scaled` with the output's zero point, limited by the fused activation: int8."""
-    limits = clamp(context, activation)
-    limited = np.clip(scaled, limits["clamp_min"], limits["clamp_max"]) + limits["offset"]
+    bounds = clamp(context, activation)
+    limited = np.clip(scaled, bounds["clamp_min"], bounds["clamp_max"]) + bounds["offset"]
     return np.asarray(limited, np.int8)
 
 
