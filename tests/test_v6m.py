@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,16 @@ def check(build: ModelBuilder, board: str = "pico", samples: int = 3, numerics: 
     return check_on(build, [board], samples, numerics)
 
 
-def scaled(result: Compiled, template: str = MATRIX) -> list[bool]:
-    """Whether each layer scales its sums by a line; every layer has the kernel."""
+def scaled(result: Compiled, template: str = MATRIX) -> list[str]:
+    """By what each layer scales its sums; every layer has the kernel."""
     functions = {function.name: function for function in result.program.functions}
     called = [functions[call.function] for call in result.program.calls]
     assert {function.template for function in called} == {template}
-    return [function.values["scaled"] for function in called]
+    return [_form(function.values) for function in called]
+
+
+def _form(values: Mapping[str, Any]) -> str:
+    return ("kink" if values["kinked"] else "line") if values["scaled"] else "reference"
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -51,7 +56,16 @@ def test_random_pixels(board: str) -> None:
         choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
         shape = build.pick([1, 1, 2]), height, width, depth
         pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
-    assert set(scaled(check(build, board))) == {True, False}
+    assert set(scaled(check(build, board))) >= {"line", "kink"}
+
+
+def test_outputs_of_both_signs() -> None:
+    """A kink where the roundings change their direction; the reference's arithmetic where sums are too many."""
+    build = ModelBuilder(np.random.default_rng(5))
+    for depth in (8, 40):
+        pointwise(build, (1, 3, 3, depth), 12, y_zero=3, slope=0.003)
+    pointwise(build, (1, 2, 2, 600), 8, y_zero=5, slope=0.0003)
+    assert scaled(check(build, samples=8)) == ["kink", "kink", "reference"]
 
 
 @pytest.mark.parametrize("numerics", Numerics)
@@ -97,7 +111,7 @@ def test_lanes_that_overflow() -> None:
     weights = build.rng.integers(-127, 128, (8, 1, 1, 12))
     weights[3, 0, 0, 4:6] = -128, -127
     pointwise(build, (1, 2, 3, 12), weights=weights)
-    assert scaled(check(build)) == [True]
+    assert scaled(check(build)) == ["line"]
     weights[3, 0, 0, 5] = -128
     pointwise(other, (1, 2, 3, 12), weights=weights)
     with pytest.raises(AssertionError):
@@ -140,8 +154,9 @@ def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
 
 def all_kernels(build: ModelBuilder) -> None:
     """One layer of each: outputs and sums, limits inside the range."""
+    pointwise(build, (1, 2, 2, 600), 8, RELU6, y_zero=-20, slope=0.0003)
     for y_zero in (-128, 3):
-        pointwise(build, (1, 5, 5, 67), 9, RELU6, y_zero=y_zero)
+        pointwise(build, (1, 5, 5, 20), 9, RELU6, y_zero=y_zero)
         pointwise(build, (1, 5, 5, 67), 9, y_zero=y_zero, slope=1e-3)
         dense(build, 12, 9, y_zero=y_zero)
         convolution(build, (2, 5, 6, 3), y_zero=y_zero)

@@ -2,6 +2,7 @@
 
 stored = ssat8((sum * high + (sum * low >> right) + addend) >> shift) is a line with the multiplier
 (high << right) + low: sum * high << right is whole. So it is searched for as in tinygen/requantize.py, and proved so.
+Two roundings, halves away from zero, need another addend below zero where outputs have both signs: a line with a kink.
 """
 
 from __future__ import annotations
@@ -29,24 +30,32 @@ class ScaledLine:
     """The words of the channels."""
 
     words: Array
-    """int64 [channels, 3]: high, low, addend."""
+    """int64 [channels, 3]: high, low, addend; with a kink a fourth, what the addend has more below a sum of zero."""
     shifts: Array
     """int64 [channels, 2]: right, shift; equal in a block."""
 
     def stored(self, sums: Array) -> Array:
         """The stored outputs of sums [..., channels], each step in 32 bits."""
-        high, low, addend = self.words.T
-        right, shift = self.shifts.T
-        total = quant.wrap_int32(sums * high + (quant.wrap_int32(sums * low) >> right) + addend)
-        return quant.saturate(total >> shift)
+        return quant.saturate(self.totals(sums) >> self.shifts[:, 1])
+
+    def totals(self, sums: Array) -> Array:
+        """What is shifted at last, not wrapped to 32 bits; the proof shows that it need not be."""
+        high, low, addend = self.words.T[:3]
+        below = (sums >> 31) & self.words[:, 3] if self.kinked else 0
+        return np.asarray(sums * high + (sums * low >> self.shifts[:, 0]) + addend + below)
+
+    @property
+    def kinked(self) -> bool:
+        """Whether there is another addend below zero."""
+        return bool(self.words.shape[1] > 3)
 
 
-def search(wanted: Steps, starts: Array, size: int) -> ScaledLine | None:
+def search(wanted: Steps, starts: Array, size: int, kinked: bool = False) -> ScaledLine | None:
     """A line with exactly these steps in every channel, the shifts of each block of `size` channels alike."""
     right, shift = _shifts(wanted, starts, size)
     if right.min() < 1 or shift.min() < 1:
         return None
-    found = _Search(wanted, right, shift).solve()
+    found = _Search(wanted, right, shift, kinked).solve()
     if found is None or not _proved(found, wanted):
         return None
     return found
@@ -71,40 +80,46 @@ def _shifts(wanted: Steps, starts: Array, size: int) -> tuple[Array, Array]:
 
 
 class _Search:
-    """All channels at once; with the multiplier m, addend << right must lie in [lower(m), upper(m)]."""
+    """All channels at once; with the multiplier m, addend << right must lie in [lower(m), upper(m)], on each side."""
 
-    def __init__(self, wanted: Steps, right: Array, shift: Array) -> None:
-        self._right, self._shift = right, shift
-        reach, miss = wanted.first <= wanted.most[:, None], wanted.first > wanted.least[:, None]
+    def __init__(self, wanted: Steps, right: Array, shift: Array, kinked: bool) -> None:
+        self._right, self._shift, self._sides = right, shift, 2 if kinked else 1
         levels = wanted.levels.astype(np.int64) << (right + shift)[:, None]
-        self._on, self._before = np.where(reach, wanted.first, 0), np.where(miss, wanted.first - 1, 0)
-        self._lower, self._upper = np.where(reach, levels, -FAR), np.where(miss, levels - 1, FAR)
+        self._on, self._before = wanted.first, wanted.first - 1
+        reach, miss = self._on <= wanted.most[:, None], self._before >= wanted.least[:, None]
+        self._lower = [np.where(reach & on, levels, -FAR) for on in self._split(self._on)]
+        self._upper = [np.where(miss & before, levels - 1, FAR) for before in self._split(self._before)]
+        self._on, self._before = np.where(reach, self._on, 0), np.where(miss, self._before, 0)
         steepest = np.ldexp(wanted.slopes, (right + shift).astype(np.int32))
         self._most = np.minimum(2.0**40, steepest * 1.5 + 4).astype(np.int64)
+
+    def _split(self, sums: Array) -> list[Array]:
+        """For each side of the line the sums on it."""
+        return [sums >= 0, sums < 0] if self._sides == 2 else [np.ones_like(sums, bool)]
 
     def solve(self) -> ScaledLine | None:
         """The line, or None when a channel has none."""
         widest = self._widest()
-        multiplier, addend = widest.copy(), np.zeros(len(widest), np.int64)
+        multiplier, addends = widest.copy(), np.zeros((self._sides, len(widest)), np.int64)
         open_ = np.arange(len(widest))
         for distance in sorted(range(-WALK, WALK + 1), key=abs):
             tried = np.maximum(widest[open_] + distance, 0)
-            lower, upper = self._bounds(tried, open_)
-            right = self._right[open_]
-            low, high = -((-lower.max(axis=1)) >> right), upper.min(axis=1) >> right
-            solved = low <= high
+            low, high = self._addends(tried, open_)
+            solved = np.all(low <= high, axis=0)
             multiplier[open_[solved]] = tried[solved]
-            addend[open_[solved]] = _between(low, high)[solved]
+            addends[:, open_[solved]] = _between(low, high)[:, solved]
             open_ = open_[~solved]
             if not len(open_):
-                return self._line(multiplier, addend)
+                return self._line(multiplier, addends)
         return None
 
-    def _line(self, multiplier: Array, addend: Array) -> ScaledLine:
+    def _line(self, multiplier: Array, addends: Array) -> ScaledLine:
         half = np.int64(1) << (self._right - 1)
         high = (multiplier + half) >> self._right
         low = multiplier - (high << self._right)
-        return ScaledLine(np.stack([high, low, addend], axis=1), np.stack([self._right, self._shift], axis=1))
+        below = addends[1:] - addends[0]
+        words = np.stack([high, low, addends[0], *below], axis=1)
+        return ScaledLine(words, np.stack([self._right, self._shift], axis=1))
 
     def _widest(self) -> Array:
         """Per channel the multiplier with the greatest gap: bisection on the sign of its slope, the gap is concave."""
@@ -112,15 +127,25 @@ class _Search:
         rows = np.arange(len(low))
         while np.any(low < high):
             middle = (low + high) >> 1
-            lower, upper = self._bounds(middle, slice(None))
-            rises = self._on[rows, lower.argmax(axis=1)] > self._before[rows, upper.argmin(axis=1)]
+            gaps, rise = [], []
+            for lower, upper in self._bounds(middle, rows):
+                at_lower, at_upper = lower.argmax(axis=1), upper.argmin(axis=1)
+                gaps.append(upper[rows, at_upper] - lower[rows, at_lower])
+                rise.append(self._on[rows, at_lower] > self._before[rows, at_upper])
+            rises = np.where(gaps[0] <= gaps[-1], rise[0], rise[-1])
             low, high = np.where(rises, np.minimum(middle + 1, high), low), np.where(rises, high, middle)
         return low
 
-    def _bounds(self, multiplier: Array, rows: Array | slice) -> tuple[Array, Array]:
-        """[rows, levels]: what addend << right must not be below, and not above."""
-        factor = multiplier[:, None]
-        return self._lower[rows] - self._on[rows] * factor, self._upper[rows] - self._before[rows] * factor
+    def _bounds(self, multiplier: Array, rows: Array) -> list[tuple[Array, Array]]:
+        """For each side [rows, levels]: what addend << right must not be below, and not above."""
+        on, before = self._on[rows] * multiplier[:, None], self._before[rows] * multiplier[:, None]
+        return [(lower[rows] - on, upper[rows] - before) for lower, upper in zip(self._lower, self._upper, strict=True)]
+
+    def _addends(self, multiplier: Array, rows: Array) -> tuple[Array, Array]:
+        """[sides, rows]: the least and the greatest addend."""
+        right, bounds = self._right[rows], self._bounds(multiplier, rows)
+        low = [-((-lower.max(axis=1)) >> right) for lower, _ in bounds]
+        return np.stack(low), np.stack([upper.min(axis=1) >> right for _, upper in bounds])
 
 
 def _between(low: Array, high: Array) -> Array:
@@ -137,8 +162,7 @@ def _proved(found: ScaledLine, wanted: Steps) -> bool:
     reached = on | (first > wanted.most[:, None]).T
     missed = before | (first == wanted.least[:, None]).T
     ends = np.stack([wanted.least, wanted.most])
-    high, low, addend = found.words.T
-    products = ends * low
-    totals = ends * high + (products >> found.shifts[:, 0]) + addend
-    inside = max(np.abs(products).max(), np.abs(totals).max(), np.abs(addend).max()) < 2**31
-    return bool(np.all(reached & missed) and inside)
+    inside = max(np.abs(values).max() for values in (ends * found.words[:, 1], found.totals(ends), found.words)) < 2**31
+    zero = np.zeros(len(found.words), np.int64)
+    rises = not found.kinked or np.all(found.totals(zero - 1) <= found.totals(zero))
+    return bool(np.all(reached & missed) and inside and rises)

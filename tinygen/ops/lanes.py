@@ -7,7 +7,7 @@ Four weights lie in a word, as bytes of w + 128; templates/kernels/lanes.j2 says
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Layer:
     """Of the chunks that the kernel knows, the largest first."""
     scaled: bool
     """Whether blocks store outputs; else sums, which the kernel scales as the reference does."""
+    kinked: bool
+    """Whether they are scaled by another addend below zero."""
     scratch_bytes: int
 
     @property
@@ -62,6 +64,7 @@ def layer(found: Sums, steps: Steps, numbers: list[int], shared: bool) -> Layer:
     """All words, behind the `numbers` of the layer; `shared` by layers of all shapes or for one alone."""
     starts = np.array(byte_pairs.block_starts(len(found.rows), CHANNELS))
     line = scaled_line.search(steps, starts, CHANNELS)
+    line = line or scaled_line.search(_with_bias(found, steps), starts, CHANNELS, kinked=True)
     sizes = _sizes(found.rows, starts)
     used = tuple(size for size in SIZES if np.any(sizes == size))
     printed = SIZES if shared else used
@@ -71,7 +74,7 @@ def layer(found: Sums, steps: Steps, numbers: list[int], shared: bool) -> Layer:
         words += [np.array([sum(map(len, blocks))]), *blocks]
     chunked = [chunks(found.rows.shape[1], size) * (size + 1) for size in used]
     scratch = (max(chunked) + (0 if line else len(found.rows))) * WORD_BYTES
-    return Layer(_as_int32(np.concatenate(words)), printed, line is not None, scratch)
+    return Layer(_as_int32(np.concatenate(words)), printed, line is not None, line is not None and line.kinked, scratch)
 
 
 def kernel_parts(
@@ -79,7 +82,13 @@ def kernel_parts(
 ) -> tuple[dict[str, Any], tuple[Constant, ...]]:
     """What every such kernel prints, and its arrays: the words, and what scales sums as the reference does."""
     low, high = limits = weighted.activation_range(context)
-    values: dict[str, Any] = {"sizes": layer.sizes, "scaled": layer.scaled, "limits": None, "scaling": None}
+    values: dict[str, Any] = {
+        "sizes": layer.sizes,
+        "scaled": layer.scaled,
+        "kinked": layer.kinked,
+        "limits": None,
+        "scaling": None,
+    }
     if layer.scaled:
         return values | {"limits": None if limits == quant.RANGES["int8"] else limits}, (layer.constant,)
     scaling = _scaling(context, operands)
@@ -115,6 +124,12 @@ def steps(context: Context, operands: weighted.Operands, found: Sums) -> Steps:
     return (dsp.one_rounding if _is_single(context) else dsp.two_roundings)(context, operands, found)
 
 
+def _with_bias(found: Sums, steps: Steps) -> Steps:
+    """The steps of sums that start with the bias."""
+    bias = found.bias
+    return replace(steps, first=steps.first + bias[:, None], least=steps.least + bias, most=steps.most + bias)
+
+
 def _chunked(rows: Array, size: int) -> Array:
     """[channels, chunks, size], filled up with zeros."""
     missing = chunks(rows.shape[1], size) * size - rows.shape[1]
@@ -144,7 +159,7 @@ def _block(found: Sums, line: ScaledLine | None, start: int, size: int) -> Array
     """Where the sums start, the weights, the first channel, and what each channel needs to be stored."""
     rows = _chunked(found.rows[start : start + CHANNELS], size)
     halves = rows.shape[1] * LANE_HALF
-    begin = np.zeros(CHANNELS, np.int64) if line else found.bias[start : start + CHANNELS]
+    begin = np.zeros(CHANNELS, np.int64) if line and not line.kinked else found.bias[start : start + CHANNELS]
     starts = [word for pair in begin.reshape(2, 2) for word in (pair[0] + (pair[1] << LANE_BITS) - halves, pair[1])]
     parts = [np.array(starts), _weights(rows), np.array([start])]
     if line:
