@@ -50,7 +50,14 @@ def test_random(board: str) -> None:
         scales = 10 ** rng.uniform(-2, 0, 3)
         scales[2] = max(scales) * 10 ** rng.uniform(-0.5, 0.5)
         zeros = [build.random_zero_point(), build.random_zero_point(), build.pick([-128, build.random_zero_point()])]
-        add(build, (1, int(count)), scales, zeros, build.pick([NONE, NONE, RELU, RELU6]), build.pick(["ADD", "SUB"]))
+        add(
+            build,
+            (1, int(count)),
+            scales.tolist(),
+            zeros,
+            build.pick([NONE, NONE, RELU, RELU6]),
+            build.pick(["ADD", "SUB"]),
+        )
     assert {DSP, PLAIN} <= set(templates(build, board))
     check(build, [board])
 
@@ -58,7 +65,7 @@ def test_random(board: str) -> None:
 @pytest.mark.parametrize("op", ["ADD", "SUB"])
 def test_every_pair(op: str) -> None:
     """All 65,536 pairs, here and by the instructions, outputs of one sign and of both."""
-    samples = [np.meshgrid(VALUES, rows) for rows in np.split(VALUES, 4)]
+    samples = [list(np.meshgrid(VALUES, rows)) for rows in np.split(VALUES, 4)]
     for zero_point in (-128, 3):
         build = ModelBuilder()
         add(build, (64, 256), (0.0394, 0.1042, 0.0509), (-128, 4, zero_point), op=op)
