@@ -148,6 +148,32 @@ static inline uint32_t tg_sxtb16_ror8(uint32_t bytes)
     return halves;
 }
 
+static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
+{
+    uint32_t result;
+    __asm("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sums), "r"(bytes));
+    return result;
+}
+
+static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes)
+{
+    uint32_t result;
+    __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(bytes));
+    return result;
+}
+
+/* One statement: SEL reads the flags of SSUB8. */
+static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
+{
+    uint32_t largest;
+    __asm("ssub8 %0, %1, %2\n"
+          "sel %0, %1, %2"
+          : "=&r"(largest)
+          : "r"(x), "r"(y)
+          : "cc");
+    return largest;
+}
+
 static inline int32_t tg_smlad(uint32_t x, uint32_t y, int32_t sum)
 {
     int32_t result;
@@ -230,6 +256,25 @@ static inline uint32_t tg_sxtb16(uint32_t bytes)
 /* Bytes 1 and 3, each to 16 bits. */
 static inline uint32_t tg_sxtb16_ror8(uint32_t bytes) { return tg_sxtb16(bytes >> 8); }
 
+/* Two sums of 16 bits plus bytes 0 and 2, and plus bytes 1 and 3. */
+static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
+{
+    const uint32_t terms = tg_sxtb16(bytes);
+    return ((sums + terms) & 65535) | ((sums >> 16) + (terms >> 16)) << 16;
+}
+static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes) { return tg_sxtab16(sums, bytes >> 8); }
+
+/* The larger of each two bytes. */
+static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
+{
+    uint32_t largest = 0;
+    for (uint32_t at = 0; at < 32; at += 8) {
+        const int8_t first = (int8_t)(x >> at & 255), second = (int8_t)(y >> at & 255);
+        largest |= (uint32_t)(uint8_t)(first > second ? first : second) << at;
+    }
+    return largest;
+}
+
 /* sum plus the products of the first and of the second halves, wrapped to 32 bits. */
 static inline int32_t tg_smlad(uint32_t x, uint32_t y, int32_t sum)
 {
@@ -287,9 +332,9 @@ static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t
 #endif
 #endif
 
-/* memset and memcpy, 16 bytes at a time; what is filled is a multiple of 16. */
+/* memset, of one byte at least, and memcpy: 16 bytes at a time. */
 #if TG_MVE_ASM
-static inline void tg_fill_vectors(int8_t *to, int8_t value, int32_t count)
+static inline void tg_fill_bytes(int8_t *to, int8_t value, int32_t count)
 {
     __asm volatile(
         "vdup.8 q0, %[value]\n"
@@ -316,7 +361,7 @@ static inline void tg_copy_bytes(int8_t *to, const int8_t *from, int32_t count)
         : "q0", "lr", "memory");
 }
 #else
-static inline void tg_fill_vectors(int8_t *to, int8_t value, int32_t count) { memset(to, value, (size_t)count); }
+static inline void tg_fill_bytes(int8_t *to, int8_t value, int32_t count) { memset(to, value, (size_t)count); }
 static inline void tg_copy_bytes(int8_t *to, const int8_t *from, int32_t count) { memcpy(to, from, (size_t)count); }
 #endif
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import reduction
+from tinygen.ops import pool_dsp, reduction
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
 from tinygen.ops.window import patches
 
@@ -34,5 +34,8 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=elementwise_cost,
-    variants=(Variant("c", "kernels/pool_2d.c.j2"),),
+    variants=(
+        pool_dsp.variant(average=False),
+        Variant("c", "kernels/pool_2d.c.j2"),
+    ),
 )

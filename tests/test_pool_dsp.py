@@ -1,0 +1,98 @@
+"""Poolings for cores with the DSP extension: their C on this computer, their instructions in the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled
+from tests.modelbuilder import ModelBuilder
+from tests.weighted import output_size, random_window
+from tinygen import target
+from tinygen.ir import Array
+from tinygen.verify.compare import verify
+
+DSP, PLAIN = "kernels/pool_2d.dsp.c.j2", "kernels/pool_2d.c.j2"
+AVERAGE, MAXIMUM = "AVERAGE_POOL_2D", "MAX_POOL_2D"
+
+
+def pool(
+    build: ModelBuilder,
+    op: str,
+    shape: Sequence[int],
+    kernel: tuple[int, int],
+    activation: int = NONE,
+    zero_point: int = 3,
+) -> None:
+    """One pooling without padding of an input of its own, windows side by side."""
+    batch, height, width, depth = shape
+    out = (batch, (height - kernel[0]) // kernel[0] + 1, (width - kernel[1]) // kernel[1] + 1, depth)
+    x = build.input(shape, "int8", 0.05, zero_point)
+    y = build.tensor(out, "int8", 0.05, zero_point)
+    sizes = {"filterHeight": kernel[0], "filterWidth": kernel[1], "strideH": kernel[0], "strideW": kernel[1]}
+    build.op(op, [x], [y], "Pool2D", **sizes, padding=1, fusedActivationFunction=activation)
+
+
+def templates(build: ModelBuilder) -> list[str]:
+    """Of each layer."""
+    program = compiled(build).program
+    functions = {function.name: function.template for function in program.functions}
+    return [functions[call.function] for call in program.calls]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("op", [AVERAGE, MAXIMUM])
+def test_random(op: str, board: str) -> None:
+    """Any window, stride, padding, batch, number of channels from a word on, and activation."""
+    build = ModelBuilder(np.random.default_rng(BOARDS.index(board)))
+    for _ in range(12):
+        height, width, depth = (int(size) for size in build.rng.integers([1, 1, 4], [9, 9, 21]))
+        window = random_window(build, height, width, dilated=False)
+        batch = build.pick([1, 1, 2])
+        zero = build.random_zero_point()
+        x = build.input((batch, height, width, depth), "int8", 0.05, zero)
+        y = build.tensor((batch, *output_size(window, height, width), depth), "int8", 0.05, zero)
+        options = {key: value for key, value in window.options().items() if not key.startswith("dilation")}
+        options["fusedActivationFunction"] = build.pick([NONE, NONE, RELU, RELU6])
+        build.op(op, [x], [y], "Pool2D", filterHeight=window.kernel[0], filterWidth=window.kernel[1], **options)
+    assert DSP in templates(build)
+    check(build, [board])
+
+
+@pytest.mark.parametrize("extreme", [-128, 127])
+def test_sums_at_their_ends(extreme: int) -> None:
+    """The largest window whose sums fit 16 bits; one element more is left to plain C."""
+    build = ModelBuilder()
+    pool(build, AVERAGE, (1, 15, 17, 8), (15, 17))
+    pool(build, AVERAGE, (1, 16, 16, 5), (16, 16))
+    assert templates(build) == [DSP, PLAIN]
+    samples: list[list[Array]] = [[np.full(shape, extreme, np.int8) for shape in ((1, 15, 17, 8), (1, 16, 16, 5))]]
+    verdict = verify(compiled(build), samples, interpreter=False, board=target.load(BOARDS[0]))
+    assert verdict.difference is None, str(verdict.difference)
+
+
+def test_what_is_left_to_plain_c() -> None:
+    """Less than a word of channels, a maximum with an upper limit."""
+    build = ModelBuilder()
+    pool(build, AVERAGE, (1, 4, 4, 3), (2, 2))
+    pool(build, MAXIMUM, (1, 4, 4, 3), (2, 2))
+    pool(build, MAXIMUM, (1, 4, 4, 8), (2, 2), RELU6, -128)
+    assert templates(build) == [PLAIN] * 3
+    pool(build, MAXIMUM, (1, 4, 4, 8), (2, 2), RELU)
+    pool(build, AVERAGE, (1, 4, 4, 8), (2, 2), RELU6, -128)
+    assert templates(build) == [PLAIN] * 3 + [DSP] * 2
+    check(build)
+
+
+def test_compilers(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    for op in (AVERAGE, MAXIMUM):
+        pool(build, op, (1, 6, 4, 8), (3, 2), RELU)
+        pool(build, op, (2, 6, 4, 7), (2, 4))
+        x, y = build.input((1, 5, 5, 7), "int8", 0.05, 3), build.tensor((1, 3, 3, 7), "int8", 0.05, 3)
+        build.op(op, [x], [y], "Pool2D", filterHeight=3, filterWidth=3, strideH=2, strideW=2, padding=0)
+    assert set(templates(build)) == {DSP}
+    check_compilers(build, tmp_path)

@@ -1,0 +1,50 @@
+"""Turns a pooling into words of four channels at a time, for cores with the DSP extension."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tinygen import quant
+from tinygen.ops import reduction
+from tinygen.ops.spec import Context, Kernel, Variant
+
+WORD_BYTES = 4
+MOST_AREA = 255
+"""Elements of a window whose sum fits 16 bits, whatever their values."""
+
+
+def _applies(context: Context) -> bool:
+    """A word of channels; a maximum with no upper limit, for the lower one is where it starts."""
+    return context.input(0).shape[3] >= WORD_BYTES and reduction.pool_range(context)[1] == quant.RANGES["int8"][1]
+
+
+def _sums_fit(context: Context) -> bool:
+    """A word of channels, and sums of 16 bits."""
+    return context.input(0).shape[3] >= WORD_BYTES and math.prod(context.attributes.kernel) <= MOST_AREA
+
+
+def _params(context: Context, average: bool) -> Kernel:
+    """The numbers of the plain kernel, and how many words are taken at a time; windows over whole rows are one row."""
+    kernel = reduction.pool_kernel(context, average)
+    values = dict(kernel.values)
+    channels = values["channels"]
+    whole_rows = not values["padded"] and values["kernel_width"] == values["in_width"]
+    values |= {
+        "words": 2 if channels % (2 * WORD_BYTES) == 0 else 1,
+        "last": channels % WORD_BYTES and channels - WORD_BYTES,
+        "rows": 1 if whole_rows else values["kernel_height"],
+        "columns": values["area"] if whole_rows else values["kernel_width"],
+        "least_word": (values["clamp_min"] & 0xFF) * 0x01010101,
+    }
+    return replace(kernel, values=values)
+
+
+def variant(average: bool) -> Variant:
+    """The record of the kernel, for averages or for maxima."""
+
+    def params(context: Context) -> Kernel:
+        return _params(context, average)
+
+    when = _sums_fit if average else _applies
+    return Variant("dsp", "kernels/pool_2d.dsp.c.j2", frozenset({"dsp"}), when, params)
