@@ -12,6 +12,7 @@ from tests import dsp
 from tests.dsp import NONE, RELU, RELU6, WARNINGS
 from tests.modelbuilder import ModelBuilder
 from tests.test_convolution_dsp import SAME, VALID, convolution
+from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
 from tests.test_generated_c import check_sanitized
 from tests.test_pointwise_dsp import pointwise
@@ -27,6 +28,7 @@ COMPILERS = (
     ("clang", "--target=arm-none-eabi", *FLAGS, "-I/usr/lib/arm-none-eabi/include"),
     ("clang", "-x", "c"),
 )
+DEPTHWISE = "kernels/depthwise_conv_2d.mve.c.j2"
 DENSE = "kernels/fully_connected.mve.c.j2"
 POINTWISE, CONVOLUTION = "kernels/conv_2d.pointwise.mve.c.j2", "kernels/conv_2d.mve.c.j2"
 
@@ -252,13 +254,68 @@ def test_fully_connected_of_random_shapes(numerics: Numerics, tmp_path: Path) ->
 
 def test_fully_connected_of_every_depth(tmp_path: Path) -> None:
     build = ModelBuilder()
-    for depth in (1, 16, 17, 64, 128, 129, 144, 145, 160, 330, 336, 640):
+    for depth in (1, 16, 17, 64, 128, 129, 144, 145, 160, 330, 336, 640, 4096, 4120):
         dense(build, depth, 6, slope=0.01 / np.sqrt(depth))
-    check(build, DENSE, tmp_path)
+    check(build, DENSE, tmp_path, numerics=Numerics.TFLM)
 
 
 def test_fully_connected_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     dense(build, 67, 9, slope=0.002, activation=RELU6)
     dense(build, 300, 8, y_zero=3, slope=0.001)
+    check_compilers(build, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_depthwise_of_random_shapes(seed: int, tmp_path: Path) -> None:
+    """Odd and even widths, channels that are no multiple of 8, windows of one column to five, all zero points."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    rng = build.rng
+    for _ in range(12):
+        kernel = 3, build.pick([3, 3, 1, 2, 4, 5])
+        stride = build.pick([(1, 1), (2, 2), (1, 2), (2, 1), (3, 3), (4, 1)])
+        padding = build.pick([SAME, VALID])
+        height, width = (int(size) for size in rng.integers([3, 8], 14))
+        choice = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-3.5, -2)}
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
+        shape = build.pick([1, 1, 2]), height, width, int(rng.integers(8, 40))
+        depthwise(build, shape, stride, padding, kernel=kernel, per_channel=build.chance(0.7), **choice, **zeros)
+    check(build, DEPTHWISE, tmp_path)
+
+
+def test_depthwise_of_many_channels(tmp_path: Path) -> None:
+    """Columns that are too far from each other for a load's offset."""
+    build = ModelBuilder()
+    for channels in (31, 32, 42, 43, 63, 64, 127, 128, 130, 270):
+        depthwise(build, (1, 3, 4, channels), (1, 1), SAME)
+        depthwise(build, (1, 3, 5, channels), (2, 2), SAME, y_zero=0, kernel=(3, 5))
+    check(build, DEPTHWISE, tmp_path)
+
+
+@pytest.mark.parametrize("weight", [-128, -85, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_depthwise_of_weights_and_zero_points_at_their_ends(weight: int, zero_point: int, tmp_path: Path) -> None:
+    """A tap, two and three whose products fill 16 bits."""
+    build = ModelBuilder()
+    for y_zero in (-128, 0, 127):
+        depthwise(build, (1, 4, 4, 9), (1, 1), SAME, x_zero=zero_point, y_zero=y_zero, weights=weight)
+    result = check(build, DEPTHWISE, tmp_path)
+    runs = {sum(tap["begins"] for tap in function.values["taps"]) for function in result.program.functions}
+    assert runs == {{-128: 9, -85: 3, 127: 5}[weight]}
+
+
+def test_depthwise_that_is_left_to_other_kernels() -> None:
+    """Few channels, several filters for each, other windows, one output in a row."""
+    build = ModelBuilder()
+    depthwise(build, (1, 5, 5, 7), (1, 1), SAME)
+    depthwise(build, (1, 5, 5, 9), (1, 1), SAME, kernel=(5, 3))
+    depthwise(build, (1, 3, 3, 9), (1, 1), VALID)
+    others(build)
+    dsp.check(build, [M55], 2)
+
+
+def test_depthwise_under_all_compilers(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    depthwise(build, (2, 5, 5, 9), (1, 1), SAME, activation=RELU6, y_zero=-127, slope=0.002)
+    depthwise(build, (1, 5, 6, 64), (2, 2), SAME, y_zero=3)
     check_compilers(build, tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, depthwise_dsp, depthwise_v6m, depthwise_window_dsp, weighted
+from tinygen.ops import checks, depthwise_dsp, depthwise_mve, depthwise_v6m, depthwise_window_dsp, weighted
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -73,6 +73,13 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=(
+        Variant(
+            "mve",
+            "kernels/depthwise_conv_2d.mve.c.j2",
+            frozenset({"mve"}),
+            depthwise_mve.applies,
+            depthwise_mve.params,
+        ),
         Variant(
             "dsp",
             "kernels/depthwise_conv_2d.dsp.c.j2",

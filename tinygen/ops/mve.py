@@ -25,13 +25,13 @@ LANES = 16
 """Bytes of a vector."""
 CHANNELS = 4
 """Of a block: the sums of an output that are scaled together."""
-LEFT = 8
-"""Bits that a line's sums are shifted left by."""
+MOST_LEFT = 8
+"""Bits that a line's sums are shifted left by, where they have so many to spare."""
 MOST_RIGHT = 31
-MOST_SCALED = 2**30
-"""Two numbers below it, a scaled sum and a zero point, do not leave 32 bits when they are added."""
 MOST_STEPS = 9
 """Steps of the inner loop that are printed one after another; more become a loop."""
+MOST_BACK = 4080
+"""Bytes that one instruction sets a pointer back by: whole vectors of what it can subtract."""
 MOST_OFFSET = 127
 """Bytes that a load of bytes reaches from its register."""
 
@@ -52,10 +52,11 @@ def finish(context: Context, operands: weighted.Operands, found: Sums, single: b
     values: dict[str, Any] = {"zero_point": context.output.zero_point, "clamp": clamp}
     if not single:
         return _exact(context, operands, found, values, limits[0])
-    line = requantize.line(dsp.one_rounding(context, operands, found), LEFT)
+    left = min(MOST_LEFT, 31 - int(np.abs(found.range).max()).bit_length())
+    line = requantize.line(dsp.one_rounding(context, operands, found), max(0, left))
     if line is None:
         return None
-    values |= {"form": "line", "left": LEFT, "shift": line.shift}
+    values |= {"form": "line", "left": left, "shift": line.shift}
     return Finish(values, (line.offset, line.multiplier))
 
 
@@ -113,6 +114,9 @@ def loop(inputs: int) -> dict[str, Any]:
     size = steps - 1 if unrolled else chunk(steps - 1, MOST_STEPS)
     return {
         "steps": steps,
+        "backs": [min(MOST_BACK, LANES * steps - start) for start in range(0, LANES * steps, MOST_BACK)]
+        if moves
+        else [],
         "moves": moves,
         "rounds": 1 if unrolled else (steps - 1) // size,
         "steps_a_round": size,
