@@ -22,6 +22,7 @@ LAYERS = (
     ("frontend",),
     ("passes",),
     ("memory", "reference"),
+    ("variants",),
     ("lower", "selftest"),
     ("emit",),
     ("project",),

@@ -20,10 +20,11 @@ from tinygen import passes, reference, target
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.emit import emit
 from tinygen.frontend import tflite
-from tinygen.lower import choose, lower
+from tinygen.lower import lower
 from tinygen.memory.plan import Plan, as_plan, plan
 from tinygen.quant import Numerics
 from tinygen.target import Core
+from tinygen.variants import choose
 from tinygen.verify.samples import random_samples
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")

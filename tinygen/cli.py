@@ -30,6 +30,7 @@ from tinygen.run.session import Session
 from tinygen.run.terminal import serve
 from tinygen.run.trial import try_out
 from tinygen.selection import select
+from tinygen.variants import Optimize
 from tinygen.verify.compare import verify as verify_model
 from tinygen.verify.samples import random_samples, read_samples
 
@@ -45,6 +46,12 @@ NUMERICS = click.option(
     default=Numerics.TFLITE.value,
     show_default=True,
     help="Whose results to equal: TensorFlow Lite's reference kernels, or TFLite Micro with CMSIS-NN.",
+)
+
+OPTIMIZE = click.option(
+    "--optimize",
+    type=click.Choice([goal.value for goal in Optimize]),
+    help="What the kernels are chosen for.  [default: speed, or the first of these that fits the board]",
 )
 
 
@@ -73,6 +80,7 @@ def _print_json(data: Any) -> None:
     type=click.Choice(list(FORMATS)),
     help="What to write.  [default: platformio; cmake for a board that PlatformIO does not have; c without a board]",
 )
+@OPTIMIZE
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -82,6 +90,7 @@ def compile_command(
     output: Path | None,
     name: str | None,
     form: str | None,
+    optimize: str | None,
     numerics: str,
     subgraph: int,
     as_json: bool,
@@ -89,8 +98,14 @@ def compile_command(
     """Turn MODEL (.tflite, int8) into C (exit code 1 when it does not fit the board: nothing is written then)."""
     board_target = _board(board)
     form = form or default_format(board_target)
-    compiled = driver.compile_model(driver.load(model, subgraph), board_target, name, Numerics(numerics), form)
-    budget = weigh(compiled, board_target, measure(compiled, board_target)) if board_target else None
+    loaded = driver.load(model, subgraph)
+
+    budget = None
+    for goal in [Optimize(optimize)] if optimize else Optimize:
+        compiled = driver.compile_model(loaded, board_target, name, Numerics(numerics), form, goal)
+        budget = weigh(compiled, board_target, measure(compiled, board_target)) if board_target else None
+        if budget is None or budget.fits:
+            break
     if budget and not budget.fits:
         _refuse(budget, as_json)
     folder = output or Path(f"{compiled.program.name}_{form}")

@@ -11,11 +11,12 @@ from tinygen import passes, project
 from tinygen.emit import emit, emit_firmware, emit_project
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
-from tinygen.lower import Program, choose, identifier, lower
+from tinygen.lower import Program, identifier, lower
 from tinygen.memory.plan import Plan, plan
 from tinygen.quant import Numerics
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
+from tinygen.variants import Optimize, choose, scratch_bytes
 
 PORTABLE = "portable"
 
@@ -59,6 +60,7 @@ def compile_model(
     name: str | None = None,
     numerics: Numerics = Numerics.TFLITE,
     form: str = "c",
+    optimize: Optimize = Optimize.SPEED,
 ) -> Compiled:
     """Compile `model` for a board, or as portable C without one, as a project of format `form`.
 
@@ -68,11 +70,11 @@ def compile_model(
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = passes.run(model.graph, (numerics,))
-    choices = choose(graph, numerics, core)
-    arena = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], core.alignment_bytes)
+    choices = choose(graph, numerics, core, optimize)
+    arena = plan(graph, scratch_bytes(choices), core.alignment_bytes)
     program = lower(graph, choices, arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
-    facts = project.manifest(program, core, target, digest, numerics.value, form)
+    facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)
     runs = facts["environments"]
     files = emit(program) | (emit_firmware(program, target, runs) if target and runs else {})
     laid_out = project.lay_out(files, form, symbol)

@@ -11,20 +11,9 @@ from typing import Any
 from tinygen import ops
 from tinygen.ir import CTYPES, Array, Graph, Node, Tensor
 from tinygen.memory.plan import Plan
-from tinygen.ops.spec import Context, Kernel, Variant, context_of
-from tinygen.quant import Numerics
-from tinygen.target import Core
+from tinygen.variants import Choice
 
 SUFFIXES = {"int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "int64": "s64", "float32": "f32", "bool": "b"}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The kernel chosen for one node; None for a node without code."""
-
-    context: Context
-    variant: Variant
-    kernel: Kernel
 
 
 @dataclass(frozen=True)
@@ -88,20 +77,6 @@ def identifier(text: str) -> str:
     """`text` as a C identifier in lower case, outside the runtime's own `tg_` names."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "model"
     return name if name[0].isalpha() and name.split("_")[0] != "tg" else f"m_{name}"
-
-
-def choose(graph: Graph, numerics: Numerics, core: Core) -> tuple[Choice | None, ...]:
-    """The kernel of every node, in order."""
-    found: list[Choice | None] = []
-    for node in graph.nodes:
-        spec = ops.SPECS[node.op]
-        context = context_of(graph, node, numerics)
-        if spec.alias:
-            found.append(None)
-            continue
-        variant = spec.variant_for(context, core.features)
-        found.append(Choice(context, variant, (variant.params or spec.params)(context)))
-    return tuple(found)
 
 
 def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str) -> Program:

@@ -101,7 +101,13 @@ def _places(form: str, name: str) -> dict[str, str]:
 
 
 def manifest(
-    program: Program, core: Core, board: Target | None, sha256: str, numerics: str, form: str = "c"
+    program: Program,
+    core: Core,
+    board: Target | None,
+    sha256: str,
+    numerics: str,
+    form: str = "c",
+    optimize: str = "speed",
 ) -> dict[str, Any]:
     """What tinygen.json says: how to build the sources, and what the model takes and gives."""
     places = _places(form, program.name)
@@ -115,6 +121,7 @@ def manifest(
         "model": f"model/{program.name}.tflite" if runs else None,
         "core": core.name,
         "numerics": numerics,
+        "optimize": optimize,
         "header": f"{program.name}.h",
         "sources": [f"{places['src']}/{program.name}.c", f"{places['src']}/{program.name}_data.c"],
         "include_dirs": [places["include"]],

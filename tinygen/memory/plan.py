@@ -53,10 +53,15 @@ def lower_bound(wanted: Sequence[Buffer]) -> int:
     return max((sum(b.bytes for b in wanted if b.first <= step <= b.last) for step in steps), default=0)
 
 
-def peak_step(plan: Plan) -> int:
+def busiest_step(wanted: Sequence[Buffer]) -> int:
     """The step at which most bytes are alive, the earliest of equals; -1 is before the first node."""
-    steps = sorted({buffer.first for buffer, _ in plan.buffers})
-    return max(steps, key=lambda step: sum(b.bytes for b, _ in plan.buffers if b.first <= step <= b.last), default=-1)
+    steps = sorted({buffer.first for buffer in wanted})
+    return max(steps, key=lambda step: sum(b.bytes for b in wanted if b.first <= step <= b.last), default=-1)
+
+
+def peak_step(plan: Plan) -> int:
+    """The step at which most bytes are alive under `plan`."""
+    return busiest_step([buffer for buffer, _ in plan.buffers])
 
 
 def most_alive(plan: Plan) -> list[Buffer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -24,6 +25,13 @@ from tinygen.target import PlatformIO, Target, Uart
 from tinygen.verify.compare import Verdict
 
 MAX_NAME = 60
+KERNELS = MappingProxyType(
+    {
+        "speed": "the fastest (--optimize speed)",
+        "ram": "the fastest that need the least RAM (--optimize ram)",
+        "flash": "the plainest, for least flash (--optimize flash)",
+    }
+)
 BAR, BAR_CELLS = "\u2588", 20
 
 
@@ -92,6 +100,7 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
     table.show_header = False
     table.add_row("model", f"{result.model.path}, {facts['macs']:,} MACs in {len(result.program.calls)} layers")
     table.add_row("for", board)
+    table.add_row("kernels", KERNELS[facts["optimize"]])
     if budget:
         for name, text in _footprint(result, budget):
             table.add_row(name, text)
