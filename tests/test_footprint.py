@@ -272,6 +272,16 @@ def test_what_has_no_bound_is_unknown(core: str, name: str, expected: str, tmp_p
     assert found is None and why.startswith(expected), why
 
 
+def test_the_stack_of_vector_code_is_known() -> None:
+    """Helium's instructions are read as what they are, its loops included."""
+    place = target.load("mps3-an547")
+    compiled = compile_model(model("digits"), place, form="cmake")
+    assert any("mve" in call.function for call in compiled.program.calls)
+    found = measure(compiled, place)
+    assert found.inference_stack.bytes is not None and found.program_stack.bytes is not None, found
+    assert 100 < found.inference_stack.bytes < found.program_stack.bytes <= STACK_BYTES
+
+
 def test_a_stack_that_grows_in_a_loop(tmp_path: Path) -> None:
     found, why = stack_of("cortex-m0", "loop", tmp_path)
     assert found is None and why == "f takes more than 131072 bytes, or more with each round of a loop"

@@ -27,6 +27,9 @@ FRAME_WORDS, FPU_FRAME_WORDS, PADDING_WORDS = 8, 8 + 18, 1
 AVR_SMALL_FLASH_BYTES = 128 * 1024
 """The return addresses of an AVR with more have 3 bytes."""
 
+VECTOR_MACHINE = ("-m", "armv8.1-m.main")
+"""What objdump of binutils 2.40 has to be told, whatever the file says, or it takes vector instructions for others."""
+
 
 class Elf:
     """A program that was linked with --emit-relocs, read with the objdump of its compiler."""
@@ -126,6 +129,7 @@ class Elf:
         command: list[str | Path] = [
             self._tools.objdump,
             "-d",
+            *(VECTOR_MACHINE if "mve" in self._board.core.features else ()),
             "--no-show-raw-insn",
             f"--start-address={start}",
             *stop,
