@@ -12,6 +12,7 @@ from tinygen.budget import Need, need
 from tinygen.driver import Model, compile_model
 from tinygen.errors import DataError
 from tinygen.target import Target
+from tinygen.variants import Optimize
 
 UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 
@@ -60,9 +61,9 @@ def select(
 
 
 def _needs(model: Model, boards: Iterable[Target]) -> dict[str, Need]:
-    """What the model needs on each core; it is compiled once for each."""
+    """What the model needs on each core with the kernels that need least; it is compiled once for each."""
     needs: dict[str, Need] = {}
     for board in boards:
         if board.core.name not in needs:
-            needs[board.core.name] = need(compile_model(model, board))
+            needs[board.core.name] = need(compile_model(model, board, optimize=Optimize.FLASH))
     return needs
