@@ -15,3 +15,5 @@ echo; echo "== tinygen verify: every layer on the test set, on this computer and
 tinygen verify "$model" --board bluepill_f103c8 --emulate --inputs examples/digits/test.npz
 echo; echo "== tinygen run: its firmware, built and run in the emulated board on the test set"
 tinygen run build/digits --emulator --inputs examples/digits/test.npz
+echo; echo "== tinygen profile: what an inference costs on the board, layer by layer"
+tinygen profile "$model" --board bluepill_f103c8
