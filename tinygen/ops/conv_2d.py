@@ -128,9 +128,7 @@ SPEC = OpSpec(
             matrix_v6m.params,
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
-        Variant(
-            "mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params
-        ),
+        Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),
         Variant(
             "dsp",
             "kernels/conv_2d.dsp.c.j2",
