@@ -335,8 +335,10 @@ def test_without_a_compiler_it_is_an_estimate(monkeypatch: pytest.MonkeyPatch, t
     assert abs(found.ram_bytes - measured.ram_bytes) <= 100
 
 
-@pytest.mark.parametrize("board", ["nucleo_g0b1re", "nucleo_f446re", "megaatmega2560", "esp32-c3-devkitm-1"])
-@pytest.mark.parametrize("name", ["digits", "random_3009", "random_3014"])
+@pytest.mark.parametrize(
+    "board", ["nucleo_g0b1re", "nucleo_f446re", "mps3-an547", "megaatmega2560", "esp32-c3-devkitm-1"]
+)
+@pytest.mark.parametrize("name", ["digits", "sine", "random_3009", "random_3014"])
 def test_the_estimate_keeps_its_margin(board: str, name: str) -> None:
     place = target.load(board)
     compiled = compile_model(model(name), place)

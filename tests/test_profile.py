@@ -196,7 +196,7 @@ def assemble(folder: Path, core: target.Core, text: str, *options: str) -> Path:
     return folder / "code.elf"
 
 
-@pytest.mark.parametrize("number, name", enumerate(CORES), ids=CORES)
+@pytest.mark.parametrize(("number", "name"), list(enumerate(CORES)), ids=list(CORES))
 def test_what_each_kind_of_instruction_costs(number: int, name: str, tmp_path: Path) -> None:
     core = target.load_core(name)
     there = {text: cost[number] for text, cost in INSTRUCTIONS.items() if cost[number] is not None}
