@@ -40,7 +40,7 @@ def code_bytes(compiled: Compiled, core: Core) -> int:
     name = compiled.program.name
     source = next(text for path, text in compiled.files.items() if path.endswith(f"/{name}.c"))
     source = OTHER_COMPILERS.sub("", COMMENT.sub("", source))
-    instructions = sum(text.count(LINE_OF_ASSEMBLY) for text in TEXT.findall(source))
+    instructions: int = sum(text.count(LINE_OF_ASSEMBLY) for text in TEXT.findall(source))
     tokens = len(TOKEN.findall(TEXT.sub("", source)))
     per_token = _of(BYTES_PER_TOKEN, core, PLAIN_BYTES_PER_TOKEN)
     return round(tokens * per_token + instructions * _of(BYTES_PER_INSTRUCTION, core, 0.0))
