@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from tinygen.run.cortex_m import joined
 from tinygen.run.image import Image
 from tinygen.target import Target
 from tinygen.verify.board_unicorn import LIMIT_SECONDS, MODELS, PAGE, STOP
-from tinygen.verify.host import compiler
+from tinygen.verify.host import compiler, run_compiler
 
 try:
     import unicorn
@@ -191,12 +190,7 @@ def _build_runner(folder: Path) -> Path:
     emulator = next(iter(sorted((home / "lib").glob("libunicorn.so*"))), home / "lib" / "libunicorn.so")
     link = [str(emulator), f"-Wl,-rpath,{emulator.parent}"]
     command = [*compiler(), *RUNNER_FLAGS, f"-I{home / 'include'}", str(RUNNER), *link, "-o", str(library)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ToolError(
-            "C compiler not found", found=command[0], remedy="install gcc or clang, or set CC to your compiler"
-        ) from None
+    done = run_compiler(command, folder)
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line or "cannot find" in line), "")
         remedy = "pip install --force-reinstall 'tinygen[emulate]'"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.target import Target
 from tinygen.verify.cross import cross_compile
-from tinygen.verify.host import compiler
+from tinygen.verify.host import compiler, run_compiler
 
 try:
     from elftools.elf.elffile import ELFFile
@@ -172,12 +171,7 @@ def build_runner(folder: Path) -> Path:
     """The runner and simavr as a library of this computer."""
     library = folder / "board_simavr.so"
     command = [*compiler(), *RUNNER_FLAGS, str(RUNNER), "-o", str(library), "-lsimavr"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ToolError(
-            "C compiler not found", found=command[0], remedy="install gcc or clang, or set CC to your compiler"
-        ) from None
+    done = run_compiler(command, folder)
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line or "cannot find" in line), "")
         remedy = "install it, on Debian: apt-get install libsimavr-dev"

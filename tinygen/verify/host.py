@@ -93,13 +93,18 @@ class HostModel:
         return np.frombuffer(raw, DTYPES[dtype]).reshape(shape)
 
 
-def _build(command: Sequence[str], folder: Path) -> None:
+def run_compiler(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What this computer's compiler did in `folder`; raises ToolError when there is none."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise ToolError(
             "C compiler not found", found=command[0], remedy="install gcc or clang, or set CC to your compiler"
         ) from None
+
+
+def _build(command: Sequence[str], folder: Path) -> None:
+    done = run_compiler(command, folder)
     if done.returncode:
         lines = (
             [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
