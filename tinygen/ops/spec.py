@@ -123,24 +123,63 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Where an output may share bytes with an input that dies, as the distance from its first byte to the output's.
+
+    Safe at most `most`, at least `least` (None: no such bound), or at one of `exact`. Scratch never shares a byte.
+    """
+
+    operand: int
+    """Of the node's inputs."""
+    most: int | None = None
+    least: int | None = None
+    exact: tuple[int, ...] = ()
+    output: int = 0
+    """Of the node's outputs."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A node ready for its template: the numbers that it prints and the arrays that it takes.
 
     The C function's parameters are, in this order: the inputs at `operands`, the `constants`, the scratch buffer (when
-    `scratch_bytes` is not 0), the outputs.
+    `scratch_bytes` is not 0), the outputs. Outputs lie apart from inputs unless `overlaps` says more.
     """
 
     values: Mapping[str, Any]
     operands: tuple[int, ...] = (0,)
     constants: tuple[Constant, ...] = ()
     scratch_bytes: int = 0
+    overlaps: tuple[Overlap, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A node computed one row (of its height) at a time.
+
+    Row y of the output needs `height` rows of each input, from y * `stride` - `pad` on; those outside are padding, and
+    the kernel's affair.
+    Its C function takes what `kernel` says, a row of each tensor where the whole was. When `table` is set, an input is
+    two parameters instead, `const int8_t *base, const uint16_t *rows`: row i of the input begins at base + rows[i]; and
+    behind the inputs comes `int32_t y`, the number of the output's row.
+    """
+
+    kernel: Kernel
+    template: str
+    height: int = 1
+    stride: int = 1
+    pad: int = 0
+    table: bool = False
+    reads_first: bool = False
+    """Whether all is read before the first byte of the output is written: then the two may overlap in any way."""
 
 
 @dataclass(frozen=True)
 class Variant:
     """One way to compute an operator, for targets with `features`; `when` states its special case.
 
-    `params` is there when its template prints other numbers, or takes other arrays, than those of the operator.
+    `params` is there when its template prints other numbers, or takes other arrays, than those of the operator; `rows`
+    when it can compute a node row by row.
     """
 
     name: str
@@ -148,6 +187,7 @@ class Variant:
     features: frozenset[str] = frozenset()
     when: Callable[[Context], bool] = lambda context: True
     params: Callable[[Context], Kernel] | None = None
+    rows: Callable[[Context], Rows | None] | None = None
 
 
 @dataclass(frozen=True)
