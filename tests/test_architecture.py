@@ -20,6 +20,7 @@ LAYERS = (
     ("scaled_line",),
     ("ops",),
     ("frontend",),
+    ("quantize",),
     ("passes",),
     ("memory", "reference"),
     ("variants",),
@@ -74,9 +75,9 @@ def test_a_module_opens_with_one_sentence(path: Path) -> None:
 def test_only_some_parts_touch_the_world(path: Path) -> None:
     text = path.read_text("utf-8")
     module = _module(path)
-    if module not in ("footprint", "verify", "run", "profile"):
+    if module not in ("quantize", "footprint", "verify", "run", "profile"):
         assert "subprocess" not in text and "multiprocessing" not in text, f"{path}: starts processes"
-    if module not in ("project", "footprint", "verify", "run", "profile"):
+    if module not in ("project", "quantize", "footprint", "verify", "run", "profile"):
         assert "write_text" not in text and "write_bytes" not in text, f"{path}: writes files"
 
 

@@ -5,6 +5,7 @@ TinygenError            anything a user can put right; the command line prints i
     ModelErrors         several of them, listed together
   TargetError           a board or core
   DataError             the samples given to check a model with
+  QuantizeError         a Keras model, or what is to be done to it
   OutputError           the folder to write to
   ToolError             a program tinygen needs: a compiler, the reference interpreter
     FirmwareError       a firmware that runs: it faults, hangs, or answers wrongly; exit code 1
@@ -54,6 +55,10 @@ class TargetError(TinygenError):
 
 class DataError(TinygenError):
     """The given samples do not suit the model."""
+
+
+class QuantizeError(TinygenError):
+    """A Keras model cannot be made smaller in the wanted way."""
 
 
 class OutputError(TinygenError):

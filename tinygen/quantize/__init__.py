@@ -1,0 +1,1 @@
+"""From a float Keras model to a .tflite that fits: quantisation, pruning, distillation, codebooks."""
