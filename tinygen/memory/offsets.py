@@ -1,0 +1,143 @@
+"""Places items in one arena, given the distances from each other at which pairs of them may not lie."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tinygen.memory.bounds import Forbidden, Item, lower_bound
+from tinygen.memory.exact import improve, lowest
+
+WORK = 300_000
+"""Neighbours looked at by the search over orders; one that meets the lower bound ends it."""
+ATTEMPTS = (20, 400)
+"""Fewest and most orders tried."""
+
+Limits = list[list[tuple[int, int, int]]]
+"""For each item: (other, low, high), when offset - offset of other must not be in low <= ... < high."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Offsets in one arena, and what is known of how small it could be."""
+
+    offsets: tuple[int, ...]
+    arena_bytes: int
+    lower_bound: int
+
+    @property
+    def optimal(self) -> bool:
+        """Whether no arena can be smaller."""
+        return self.arena_bytes == self.lower_bound
+
+
+def place(items: Sequence[Item], forbidden: Forbidden, seed: int = 0) -> Placement:
+    """The smallest arena that a bounded search finds; the same items get the same places.
+
+    `forbidden` names a pair in one of its two orders.
+    """
+    goal = lower_bound(items, forbidden)
+    offsets = _search(items, limits(len(items), forbidden), goal, seed)
+    if _end(items, offsets) > goal:
+        offsets, goal = improve(items, forbidden, offsets, goal)
+    return Placement(tuple(offsets), _end(items, offsets), goal)
+
+
+def limits(count: int, forbidden: Forbidden) -> Limits:
+    """What restricts each of `count` items."""
+    found: Limits = [[] for _ in range(count)]
+    for (a, b), intervals in forbidden.items():
+        for low, high in intervals:
+            found[b].append((a, low, high))
+            found[a].append((b, 1 - high, 1 - low))
+    return found
+
+
+def _search(items: Sequence[Item], near: Limits, goal: int, seed: int) -> list[int]:
+    """Greedy placing in several orders; then the best of them changed at random, what stands out placed earlier."""
+    numbers = range(len(items))
+    weight = [items[i].bytes + sum(high - low for _, low, high in near[i]) for i in numbers]
+    orders = [
+        sorted(numbers, key=lambda i: (-items[i].bytes, i)),
+        sorted(numbers, key=lambda i: (-weight[i], i)),
+        list(numbers),
+        list(reversed(numbers)),
+        _outwards(items, near),
+    ]
+    best: list[int] = []
+    for start in orders:
+        for high in (frozenset[int](), frozenset(start[1::2]), frozenset(start)):
+            offsets = _greedy(items, near, start, high, max(goal, _end(items, best) - 1) if best else goal)
+            if not best or _end(items, offsets) < _end(items, best):
+                best, order, upper = offsets, start, high
+            if _end(items, best) <= goal:
+                return best
+    chance = random.Random(seed)
+    work = sum(map(len, near)) + len(items) + 1
+    for _ in range(min(max(WORK // work, ATTEMPTS[0]), ATTEMPTS[1])):
+        ceiling = max(goal, _end(items, best) - 1)
+        changed, turned = _changed(items, order, upper, best, ceiling, chance)
+        offsets = _greedy(items, near, changed, turned, ceiling)
+        if _end(items, offsets) <= _end(items, best):
+            best, order, upper = offsets, changed, turned
+        if _end(items, best) <= goal:
+            break
+    return best
+
+
+def _outwards(items: Sequence[Item], near: Limits) -> list[int]:
+    """From the largest item on, always next the one that is largest of those that touch one already there."""
+    order: list[int] = []
+    left, touching = set(range(len(items))), set[int]()
+    while left:
+        item = max(touching or left, key=lambda i: (items[i].bytes, -i))
+        order.append(item)
+        left.discard(item)
+        touching = (touching | {other for other, _, _ in near[item]}) & left
+    return order
+
+
+def _changed(
+    items: Sequence[Item],
+    order: Sequence[int],
+    upper: frozenset[int],
+    offsets: Sequence[int],
+    ceiling: int,
+    chance: random.Random,
+) -> tuple[list[int], frozenset[int]]:
+    """Another order and another choice of what goes high: an item, often one that stands out, is moved to the front."""
+    out = [n for n, item in enumerate(order) if offsets[item] + items[item].bytes > ceiling]
+    moved = chance.choice(out) if out and chance.random() < 0.6 else chance.randrange(len(order))
+    to = chance.randrange(moved + 1)
+    changed = [*order[:to], order[moved], *order[to:moved], *order[moved + 1 :]]
+    if chance.random() < 0.5:
+        upper = upper ^ {chance.choice(order)}
+    return changed, upper
+
+
+def _greedy(
+    items: Sequence[Item], near: Limits, order: Iterable[int], upper: frozenset[int], ceiling: int
+) -> list[int]:
+    """Each item at the lowest place left, or those of `upper` at the highest that ends by `ceiling`."""
+    offsets = [-1] * len(items)
+    for item in order:
+        taken = sorted((offsets[o] + low, offsets[o] + high) for o, low, high in near[item] if offsets[o] >= 0)
+        place = highest(items[item], taken, ceiling) if item in upper else -1
+        offsets[item] = place if place >= 0 else lowest(items[item], taken)
+    return offsets
+
+
+def highest(item: Item, taken: Sequence[tuple[int, int]], ceiling: int) -> int:
+    """The highest offset outside all of `taken` from which the item ends by `ceiling`, or a negative number."""
+    place = (ceiling - item.bytes) // item.alignment * item.alignment
+    for low, high in sorted(taken, key=lambda interval: -interval[1]):
+        if high <= place:
+            break
+        if low <= place:
+            place = (low - 1) // item.alignment * item.alignment
+    return place
+
+
+def _end(items: Sequence[Item], offsets: Sequence[int]) -> int:
+    return max((offset + item.bytes for item, offset in zip(items, offsets, strict=True)), default=0)
