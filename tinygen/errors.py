@@ -4,7 +4,10 @@ TinygenError            anything a user can put right; the command line prints i
   ModelError            the model file: its bytes, an operator, a tensor
     ModelErrors         several of them, listed together
   TargetError           a board or core
-  DataError             the samples given to check a model with
+  DataError             the samples that a model is checked, calibrated, trained or judged with
+    DataErrors          several of them, listed together
+  RecipeError           what `tinygen optimize` is told to try, and what has to fit
+    RecipeErrors        several of them, listed together
   QuantizeError         a Keras model, or what is to be done to it
   OutputError           the folder to write to
   ToolError             a program tinygen needs: a compiler, the reference interpreter
@@ -36,17 +39,21 @@ class ModelError(TinygenError):
     """The model cannot be compiled as it is."""
 
 
-class ModelErrors(ModelError):  # noqa: N818 - it is several
-    """All problems of a model at once."""
+class Several(TinygenError):  # noqa: N818 - it is several
+    """Several problems at once."""
 
-    def __init__(self, problems: Sequence[ModelError]) -> None:
+    def __init__(self, problems: Sequence[TinygenError]) -> None:
         self.problems = tuple(problems)
         Exception.__init__(self, "\n".join(self.lines))
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The problems, one a line."""
-        return tuple(str(problem) for problem in self.problems)
+        return tuple(line for problem in self.problems for line in problem.lines)
+
+
+class ModelErrors(Several, ModelError):
+    """All problems of a model at once."""
 
 
 class TargetError(TinygenError):
@@ -55,6 +62,18 @@ class TargetError(TinygenError):
 
 class DataError(TinygenError):
     """The given samples do not suit the model."""
+
+
+class DataErrors(Several, DataError):
+    """All problems of the given samples at once."""
+
+
+class RecipeError(TinygenError):
+    """What is asked of `tinygen optimize` makes no sense: a recipe, a limit."""
+
+
+class RecipeErrors(Several, RecipeError):
+    """All problems of a recipe at once."""
 
 
 class QuantizeError(TinygenError):
