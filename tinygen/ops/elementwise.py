@@ -180,7 +180,8 @@ def table_kernel(context: Context, reference: Reference) -> Kernel | None:
         other = inputs[0] if same else context.constant(1 - deciding).ravel()[:1]
         return reference(context, [inputs[0], other] if deciding == 0 else [other, inputs[0]])
 
-    return replace(lookup.params(context, unary), operands=(deciding,))
+    kernel = lookup.params(context, unary)
+    return replace(kernel, operands=(deciding,), overlaps=(replace(kernel.overlaps[0], operand=deciding),))
 
 
 def scaling(context: Context, *factors: float, over: float) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import CTYPES, DTYPES, Array
-from tinygen.ops import checks
+from tinygen.ops import checks, overlap
 from tinygen.ops.spec import (
     Constant,
     Context,
@@ -70,7 +70,8 @@ def params(context: Context, reference: Reference) -> Kernel:
         "output_type": CTYPES[target],
         "load": LOADS[target],
     }
-    return Kernel(values, (0,), (Constant("table", table(context, reference)),))
+    constants = (Constant("table", table(context, reference)),)
+    return Kernel(values, (0,), constants, overlaps=(overlap.of_rows(0, context.output.size, 1, 1),))
 
 
 def operator(

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, fixed_point, movement
+from tinygen.ops import checks, fixed_point, movement, overlap
 from tinygen.ops.spec import Constant, Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
 OUTPUT_SCALE, OUTPUT_ZERO_POINT = 1 / 256, -128
@@ -110,7 +110,8 @@ def params(context: Context) -> Kernel:
         "large_sums": depth >= LARGE_SUM,
         "output_offset": OUTPUT_ZERO_POINT,
     }
-    return Kernel(values, (0,), (Constant("exponentials", table),))
+    rule = overlap.of_rows(0, context.input(0).size, 1, 1)
+    return Kernel(values, (0,), (Constant("exponentials", table),), overlaps=(rule,))
 
 
 SPEC = OpSpec(

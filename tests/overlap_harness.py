@@ -1,0 +1,203 @@
+"""Lays every layer's input and output over each other at a chosen distance, and checks that its rule is safe and tight.
+
+The models are layers side by side: each node reads inputs of the model, and nobody reads what it writes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tinygen import reference, target
+from tinygen.driver import Compiled, Model, compile_model
+from tinygen.emit import emit
+from tinygen.frontend import tflite
+from tinygen.ir import DTYPES, Array
+from tinygen.lower import lower
+from tinygen.ops.spec import Overlap
+from tinygen.quant import Numerics
+from tinygen.target import Target, load_core
+from tinygen.variants import Choice, choose
+from tinygen.verify.board import Board, emulate
+from tinygen.verify.host import HostModel
+from tinygen.verify.samples import random_samples
+
+APART = 8
+"""Bytes between what the plan keeps apart, and the alignment of all but one tensor of a pair."""
+
+Distance = Callable[[Choice, Overlap], int | None]
+"""Where a rule's output lies: bytes from the input's first to its first; None: this layer has no such place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A model of layers side by side, with the kernel of each."""
+
+    compiled: Compiled
+    choices: tuple[Choice, ...]
+    board: Target | None
+    numerics: Numerics
+
+
+def layers(data: bytes, board: str | None = None, numerics: Numerics = Numerics.TFLITE) -> Layers:
+    """The kernels of a model's nodes on a board's core, or in portable C."""
+    chosen = target.load(board) if board else None
+    compiled = compile_model(Model("net", data, tflite.read(data, "net")), chosen, "net", numerics)
+    core = chosen.core if chosen else load_core("portable")
+    choices = tuple(choice for choice in choose(compiled.graph, numerics, core) if choice is not None)
+    assert len(choices) == len(compiled.graph.nodes)
+    read = [tensor for node in compiled.graph.nodes for tensor in node.inputs]
+    assert not {tensor for node in compiled.graph.nodes for tensor in node.outputs} & set(read)
+    return Layers(compiled, choices, chosen, numerics)
+
+
+def rules(choice: Choice, operand: int, output: int = 0) -> list[Overlap]:
+    """What the kernel says of this input and output."""
+    return [rule for rule in choice.kernel.overlaps if (rule.operand, rule.output) == (operand, output)]
+
+
+def step(choice: Choice, rule: Overlap) -> int:
+    """Bytes from one possible distance to the next: elements stay aligned."""
+    tensors = choice.context.input(rule.operand), choice.context.outputs[rule.output]
+    return min(DTYPES[tensor.dtype].itemsize for tensor in tensors)
+
+
+def at_most(choice: Choice, rule: Overlap) -> int | None:
+    """The greatest safe distance below a rule's `most`."""
+    return None if rule.most is None else rule.most // step(choice, rule) * step(choice, rule)
+
+
+def at_least(choice: Choice, rule: Overlap) -> int | None:
+    """The least safe distance above a rule's `least`."""
+    return None if rule.least is None else -(-rule.least // step(choice, rule)) * step(choice, rule)
+
+
+def beyond(distance: Distance) -> Distance:
+    """The next distance outside the rule; None where the two tensors no longer share a byte."""
+
+    def outside(choice: Choice, rule: Overlap) -> int | None:
+        inside = distance(choice, rule)
+        if inside is None:
+            return None
+        found = inside + (step(choice, rule) if distance is at_most else -step(choice, rule))
+        source, result = choice.context.input(rule.operand), choice.context.outputs[rule.output]
+        return found if -result.bytes < found < source.bytes else None
+
+    return outside
+
+
+def placed(net: Layers, distance: Distance, operand: int = 0, output: int = 0) -> Compiled:
+    """The model under a plan that puts this input and output of each layer at the distance, and all else apart."""
+    graph, end = net.compiled.graph, 0
+    tensors: dict[int, int] = {}
+    scratch: dict[int, int] = {}
+
+    def apart(size: int) -> int:
+        nonlocal end
+        start, end = end, -(-(end + size) // APART) * APART + APART
+        return start
+
+    for index, choice in enumerate(net.choices):
+        node = choice.context.node
+        for rule in rules(choice, operand, output):
+            found = distance(choice, rule)
+            if found is None or node.inputs[operand] in tensors:
+                continue
+            source, result = node.inputs[operand], node.outputs[output]
+            tensors |= _pair(apart, graph.tensors[source].bytes, graph.tensors[result].bytes, found, source, result)
+        for tensor in (*node.inputs, *node.outputs):
+            if tensor in graph.tensors and graph.tensors[tensor].data is None and tensor not in tensors:
+                tensors[tensor] = apart(graph.tensors[tensor].bytes)
+        scratch[index] = apart(choice.kernel.scratch_bytes)
+    plan = replace(net.compiled.plan, tensors=tensors, scratch=scratch, arena_bytes=end, alignment_bytes=APART)
+    program = lower(graph, net.choices, plan, "net")
+    return replace(net.compiled, plan=plan, program=program, files={**net.compiled.files, **emit(program)})
+
+
+def _pair(
+    apart: Callable[[int], int], in_bytes: int, out_bytes: int, distance: int, source: int, result: int
+) -> dict[int, int]:
+    """Places of an input and of an output at a distance; the larger tensor, or else the output, lies aligned."""
+    above = max(0, -distance if in_bytes > out_bytes else distance)
+    above = -(-above // APART) * APART
+    fixed = apart(above + max(in_bytes, out_bytes) + abs(distance)) + above
+    return (
+        {source: fixed, result: fixed + distance} if in_bytes > out_bytes else {source: fixed - distance, result: fixed}
+    )
+
+
+def differing(net: Layers, compiled: Compiled, samples: int = 6, emulated: bool = False) -> set[int]:
+    """Indices of the layers that give another result than the NumPy reference for at least one sample."""
+    graph = net.compiled.model.graph
+    wrong: set[int] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        program: Board = HostModel(compiled, Path(folder))
+        if emulated:
+            assert net.board
+            program = emulate(compiled, net.board, Path(folder) / "board")
+        for sample in random_samples(graph, samples):
+            expected = reference.run(graph, sample, net.numerics)
+            found, _ = program.run(sample)
+            wrong |= {i for i, choice in enumerate(net.choices) if not _same(choice, found, expected)}
+    return wrong
+
+
+def _same(choice: Choice, found: dict[int, Array], expected: dict[int, Array]) -> bool:
+    """Whether a layer's outputs are what they must be."""
+    return all(
+        found[tensor].tobytes() == choice.context.tensors[tensor].part_of(expected[tensor]).tobytes()
+        for tensor in choice.context.node.outputs
+    )
+
+
+def check_safe(
+    net: Layers,
+    operand: int = 0,
+    output: int = 0,
+    distances: Sequence[Distance] = (at_most, at_least),
+    samples: int = 6,
+) -> None:
+    """Results are equal at the bounds of every rule; with a board, in its emulator too."""
+    assert any(rules(choice, operand, output) for choice in net.choices)
+    for distance in distances:
+        compiled = placed(net, distance, operand, output)
+        for emulated in (False, True) if net.board else (False,):
+            wrong = differing(net, compiled, samples, emulated)
+            assert not wrong, _say(net, wrong, distance, operand, output)
+
+
+def check_tight(
+    net: Layers,
+    operand: int = 0,
+    output: int = 0,
+    distances: Sequence[Distance] = (at_most, at_least),
+    samples: int = 6,
+) -> int:
+    """`check_safe`; and at the next distance beyond a bound every layer fails on this computer. How many bounds did."""
+    check_safe(net, operand, output, distances, samples)
+    failed = 0
+    for distance in distances:
+        outside = beyond(distance)
+        tried = {
+            index
+            for index, choice in enumerate(net.choices)
+            if any(outside(choice, rule) is not None for rule in rules(choice, operand, output))
+        }
+        if tried:
+            unharmed = tried - differing(net, placed(net, outside, operand, output), samples)
+            assert not unharmed, f"not tight: {_say(net, unharmed, distance, operand, output)}"
+        failed += len(tried)
+    return failed
+
+
+def _say(net: Layers, layers: set[int], distance: Distance, operand: int, output: int) -> str:
+    """Which layers, of which kernels, at which distances."""
+    lines = []
+    for index in sorted(layers):
+        choice = net.choices[index]
+        places = [distance(choice, rule) for rule in rules(choice, operand, output)]
+        shapes = f"{choice.context.input(operand).shape} -> {choice.context.outputs[output].shape}"
+        lines.append(f"layer {index}, {choice.context.node.op} {choice.variant.name}, {shapes}, {places}")
+    return "; ".join(lines)

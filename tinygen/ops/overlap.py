@@ -1,0 +1,63 @@
+"""Turns the order in which a kernel reads and writes into the distances at which its output may lie over its input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ir import Array
+from tinygen.ops.spec import Overlap
+
+NOWHERE = 2**40
+
+
+def of_steps(operand: int, reads: Array, writes: Array, in_bytes: int, out_bytes: int, output: int = 0) -> Overlap:
+    """The rule of a kernel that in each step first reads bytes of its input, then writes bytes of its output.
+
+    `reads` and `writes` are [steps, 2]: the first byte and the one behind the last, the same where there are none. What
+    a step reads must no longer be needed once it writes its first byte.
+    """
+    silent, idle = reads[:, 0] == reads[:, 1], writes[:, 0] == writes[:, 1]
+    first, last = np.where(silent, NOWHERE, reads[:, 0]), np.where(silent, -NOWHERE, reads[:, 1])
+    begin, end = np.where(idle, NOWHERE, writes[:, 0]), np.where(idle, -NOWHERE, writes[:, 1])
+    lowest, highest = np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last[::-1])[::-1]
+    most = (lowest[1:] - end[:-1]).min(initial=in_bytes)
+    least = (highest[1:] - begin[:-1]).max(initial=-out_bytes)
+    return Overlap(
+        operand,
+        most=int(most) if most > -out_bytes else None,
+        least=int(least) if least < in_bytes and most < in_bytes else None,
+        output=output,
+    )
+
+
+def of_blocks(operand: int, starts: Array, sizes: Array, in_bytes: int, out_bytes: int) -> Overlap:
+    """The rule of a kernel that walks through rows of an input and of an output, a block of rows in each step.
+
+    `starts` and `sizes` of the blocks are in rows; `in_bytes` and `out_bytes` are those of a row.
+    """
+    spans = np.stack([starts, starts + sizes], axis=1)
+    rows = int(spans.max(initial=0))
+    return of_steps(operand, spans * in_bytes, spans * out_bytes, rows * in_bytes, rows * out_bytes)
+
+
+def of_rows(operand: int, rows: int, in_bytes: int, out_bytes: int, block: int = 1) -> Overlap:
+    """The same where all blocks have `block` rows, the last one what is left."""
+    starts = np.arange(0, rows, block)
+    return of_blocks(operand, starts, np.minimum(rows - starts, block), in_bytes, out_bytes)
+
+
+def words(rule: Overlap | None, of: str = "the input") -> str:
+    """The rule as the comment above a kernel says it."""
+    if rule is None or (rule.most is None and rule.least is None):
+        return f"apart from {of}"
+    if rule.most is None:
+        return f"apart from {of}, or it begins at least {_bytes(rule.least or 0)} behind {of}"
+    if rule.most == 0:
+        return f"apart from {of}, or it begins where {of} does or before"
+    if rule.most > 0:
+        return f"apart from {of}, or it begins at most {_bytes(rule.most)} behind {of}, or before"
+    return f"apart from {of}, or it begins at least {_bytes(-rule.most)} before {of}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count} byte" if count == 1 else f"{count} bytes"
