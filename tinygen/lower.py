@@ -50,6 +50,26 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Bytes of a tensor, and where they lie."""
+
+    tensor: int
+    start: int
+    """The first of them in the tensor."""
+    offset: int
+    """In the arena."""
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A moment of the inference that TG_LAYER_DONE shows: a part of a layer's outputs is complete."""
+
+    layer: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
 class Port:
     """An input or output of the model."""
 
@@ -67,6 +87,8 @@ class Program:
     functions: tuple[Function, ...]
     data: tuple[Data, ...]
     calls: tuple[Call, ...]
+    stops: tuple[Stop, ...]
+    """In the order of the inference."""
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     plan: Plan
@@ -93,6 +115,7 @@ def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str)
         tuple(builder.functions.values()),
         tuple(builder.data.values()),
         tuple(builder.calls),
+        tuple(builder.stop(call) for call in builder.calls),
         inputs,
         outputs,
         plan,
@@ -159,6 +182,11 @@ class _Builder:
             return place
         qualifier = "const " if const else ""
         return f"({qualifier}{CTYPES[tensor.dtype]} *)(void *)({place})"
+
+    def stop(self, call: Call) -> Stop:
+        """The end of a layer, which leaves its outputs whole."""
+        sizes = {tensor: self.graph.tensors[tensor].bytes for tensor in call.outputs}
+        return Stop(call.layer, tuple(Piece(t, 0, self.plan.tensors[t], size) for t, size in sizes.items()))
 
     def port(self, symbol: str, tensor_id: int) -> Port:
         """An input or output of the model."""

@@ -344,10 +344,15 @@ static bool tg_has_outputs;
 static uint32_t tg_cycles_total; /* of the last inference */
 
 #ifdef TG_LAYER_CYCLES
-/* When the last inference began, and when each of its layers ended. */
-static uint32_t tg_cycles_at[TG_MODEL_LAYERS + 1];
+/* Of each layer of the last inference, and when a layer, or a part of one, last ended. */
+static uint32_t tg_cycles_of[TG_MODEL_LAYERS], tg_cycles_at;
 
-void tg_layer_done(int32_t layer) { tg_cycles_at[layer + 1] = tg_board_cycles(); }
+void tg_layer_done(int32_t layer)
+{
+    const uint32_t now = tg_board_cycles();
+    tg_cycles_of[layer] += now - tg_cycles_at;
+    tg_cycles_at = now;
+}
 #endif
 
 static void tg_run_model(uint32_t times)
@@ -356,7 +361,8 @@ static void tg_run_model(uint32_t times)
         tg_model_set_inputs(tg_input);
         const uint32_t start = tg_board_cycles();
 #ifdef TG_LAYER_CYCLES
-        tg_cycles_at[0] = start;
+        memset(tg_cycles_of, 0, sizeof tg_cycles_of);
+        tg_cycles_at = start;
 #endif
         tg_model_invoke();
         tg_cycles_total = tg_board_cycles() - start;
@@ -446,9 +452,9 @@ static void tg_cycles(void)
         return;
     }
 #ifdef TG_LAYER_CYCLES
-    for (uint32_t i = 1; i <= TG_MODEL_LAYERS; ++i) {
-        tg_put_text_with(TG_TEXT("m-layer-#-"), i - 1);
-        tg_put_line_with(TG_TEXT("#"), tg_cycles_at[i] - tg_cycles_at[i - 1]);
+    for (uint32_t i = 0; i < TG_MODEL_LAYERS; ++i) {
+        tg_put_text_with(TG_TEXT("m-layer-#-"), i);
+        tg_put_line_with(TG_TEXT("#"), tg_cycles_of[i]);
     }
 #endif
     tg_put_line_with(TG_TEXT("m-cycles-#"), tg_cycles_total);

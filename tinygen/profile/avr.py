@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinygen.driver import Compiled
 from tinygen.footprint.elf import return_bytes
-from tinygen.profile.counts import PAINT, Counts, Replay, painted, with_end
+from tinygen.profile.counts import PAINT, Counts, Replay, by_layer, painted
 from tinygen.target import Target
 from tinygen.verify.board_simavr import SimavrBoard
 
@@ -37,13 +37,13 @@ class CountedBoard(SimavrBoard):
         self._go(self._addresses[f"{program.name}_invoke"])
         end, top = self._return_address(), self._stack_pointer() + 1
         self._fill(PAINT, self._end_of_data, top)
-        layers = []
-        for _ in program.calls:
-            layers.append(self._go(self._addresses["board_stop"]))
+        counts = []
+        for _ in program.stops:
+            counts.append(self._go(self._addresses["board_stop"]))
             self._go(self._return_address())
         rest = self._go(end)
         stack = self._data(self._end_of_data, top - self._end_of_data)
-        return with_end(layers, rest), len(stack) - painted(stack) + return_bytes(self._target)
+        return by_layer(program, counts, rest), len(stack) - painted(stack) + return_bytes(self._target)
 
     def _go(self, address: int) -> Counts:
         """Run up to the instruction there; what that took."""
@@ -58,9 +58,6 @@ class CountedBoard(SimavrBoard):
     def _counts(self) -> tuple[int, int, int]:
         counts = self._library.board_counts(self._board)
         return counts.cycles, counts.instructions, counts.flash_read_bytes
-
-    def _data(self, address: int, count: int) -> bytes:
-        return bytes(self._ffi.buffer(self._library.board_data(self._board) + address, count))
 
     def _fill(self, value: int, start: int, end: int) -> None:
         self._ffi.memmove(self._library.board_data(self._board) + start, bytes([value]) * (end - start), end - start)

@@ -12,7 +12,7 @@ from tinygen.footprint.build import build, is_firmware
 from tinygen.footprint.listing import read_instructions
 from tinygen.footprint.toolchain import Toolchain, run
 from tinygen.profile.costs import TABLES
-from tinygen.profile.counts import PAINT, Replay, painted, with_end
+from tinygen.profile.counts import PAINT, Replay, by_layer, painted
 from tinygen.profile.replay import Program, Replayer
 from tinygen.run.image import read_image
 from tinygen.target import Target
@@ -59,11 +59,11 @@ def replay(compiled: Compiled, target: Target, tools: Toolchain, inputs: Sequenc
     for port, data in zip(compiled.program.inputs, inputs, strict=True):
         replayer.write(ports[port.symbol], data)
     replayer.write(bottom, bytes([PAINT]) * (top - bottom))
-    calls = compiled.program.calls
-    *layers, rest = replayer.count(f"{compiled.program.name}_invoke", top, HOOK, len(calls))
+    stops = len(compiled.program.stops)
+    *counts, rest = replayer.count(f"{compiled.program.name}_invoke", top, HOOK, stops)
     stack = replayer.read(bottom, top - bottom)
     outputs = [replayer.read(ports[port.symbol], port.tensor.bytes) for port in compiled.program.outputs]
-    return Replay(with_end(layers, rest), tuple(outputs), len(stack) - painted(stack))
+    return Replay(by_layer(compiled.program, counts, rest), tuple(outputs), len(stack) - painted(stack))
 
 
 def read_program(elf: Path, tools: Toolchain, target: Target) -> Program:

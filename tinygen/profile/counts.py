@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tinygen.lower import Program
+
 PAINT = 0xA5
 """What the stack is filled with, to see how much of it an inference used."""
 
@@ -49,9 +51,14 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a + b
 
 
-def with_end(layers: Sequence[Counts], rest: Counts) -> tuple[Counts, ...]:
-    """The layers, where the last also has what follows it up to the inference's end."""
-    return (*layers[:-1], layers[-1] + rest) if layers else ()
+def by_layer(program: Program, parts: Sequence[Counts], rest: Counts) -> tuple[Counts, ...]:
+    """What each layer took, from what led up to each stop; the last stop also has the rest of the inference."""
+    if not parts:
+        return ()
+    found: dict[int, Counts] = {}
+    for stop, counts in zip(program.stops, (*parts[:-1], parts[-1] + rest), strict=True):
+        found[stop.layer] = found[stop.layer] + counts if stop.layer in found else counts
+    return tuple(found[call.layer] for call in program.calls)
 
 
 def painted(stack: bytes) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.driver import Compiled
 from tinygen.emit import STACK_BYTES
-from tinygen.profile.counts import PAINT, Counts, Replay, painted, with_end
+from tinygen.profile.counts import PAINT, Counts, Replay, by_layer, painted
 from tinygen.resources import FIRMWARE
 from tinygen.target import Target
 from tinygen.verify.board_qemu import LINKER_SCRIPT, run_machine
@@ -32,8 +32,8 @@ static void tg_layer_done(int32_t layer);
 #define TG_COUNTER_CONTROL TG_REGISTER(TG_COUNTER)
 #define TG_COUNTER_LOW TG_REGISTER(TG_COUNTER + 8)
 #define TG_STACK_BOTTOM ((uint8_t *)((uint32_t)tg_stack_top - {stack}u))
-static uint32_t tg_counts[{stops}];
-static __attribute__((noipa)) void tg_layer_done(int32_t layer) {{ tg_counts[layer + 2] = TG_COUNTER_LOW; }}
+static uint32_t tg_counts[{stops}], *tg_next = tg_counts;
+static __attribute__((noipa)) void tg_layer_done(int32_t layer) {{ (void)layer; *tg_next++ = TG_COUNTER_LOW; }}
 /* Two calls of tg_layer_done in a row, the inference, and one more; where the stack then was. */
 static __attribute__((noinline)) uint8_t *tg_count(void)
 {{
@@ -42,10 +42,10 @@ static __attribute__((noinline)) uint8_t *tg_count(void)
     for (volatile uint8_t *at = TG_STACK_BOTTOM; at < here; ++at) {{
         *at = {paint};
     }}
-    tg_layer_done(-2);
-    tg_layer_done(-1);
+    tg_layer_done(0);
+    tg_layer_done(0);
     {name}_invoke();
-    tg_layer_done({layers});
+    tg_layer_done(0);
     return here;
 }}
 static void tg_main(void)
@@ -77,7 +77,7 @@ def replay(compiled: Compiled, target: Target, inputs: Sequence[bytes], folder: 
     stops = _stops(compiled)
     used, *_ = np.frombuffer(data, "<u4", 1, 4 * stops)
     stack = data[4 * (stops + 1) :][:STACK_BYTES]
-    layers = _layers(np.frombuffer(data, "<u4", stops).tolist())
+    layers = _layers(compiled, np.frombuffer(data, "<u4", stops).tolist())
     outputs, start = [], 4 * (stops + 1) + STACK_BYTES
     for port in compiled.program.outputs:
         outputs.append(data[start : start + port.tensor.bytes])
@@ -86,17 +86,17 @@ def replay(compiled: Compiled, target: Target, inputs: Sequence[bytes], folder: 
 
 
 def _stops(compiled: Compiled) -> int:
-    """How often the counter is read: twice before the inference, after each layer, after it."""
-    return len(compiled.program.calls) + 3
+    """How often the counter is read: twice before the inference, at each stop, after it."""
+    return len(compiled.program.stops) + 3
 
 
-def _layers(counts: Sequence[int]) -> tuple[Counts, ...]:
+def _layers(compiled: Compiled, counts: Sequence[int]) -> tuple[Counts, ...]:
     """The instructions of each layer. Calling tg_layer_done counts, what it takes itself does not."""
     hook, *found = [round((after - before) % (1 << 32) / TICKS) for before, after in pairwise(counts)]
-    *layers, rest = [Counts(count - (hook - CALL)) for count in found]
-    if layers:
-        layers[0] += Counts(-INVOKE)
-    return with_end(layers, rest + Counts(-CALL))
+    *parts, rest = [Counts(count - (hook - CALL)) for count in found]
+    if parts:
+        parts[0] += Counts(-INVOKE)
+    return by_layer(compiled.program, parts, rest + Counts(-CALL))
 
 
 def _build(compiled: Compiled, target: Target, folder: Path) -> None:
@@ -104,9 +104,8 @@ def _build(compiled: Compiled, target: Target, folder: Path) -> None:
     reads = [f"    tg_read(inputs, {port.symbol}(), {port.tensor.bytes});" for port in program.inputs]
     writes = [f"    tg_write(results, {port.symbol}(), {port.tensor.bytes});" for port in program.outputs]
     blocks = {"reads": "\n".join(reads), "writes": "\n".join(writes), "stack": STACK_BYTES, "paint": PAINT}
-    counts = {"layers": len(program.calls), "stops": _stops(compiled)}
     files = {
-        "board.c": HARNESS.format(name=program.name, **blocks, **counts),
+        "board.c": HARNESS.format(name=program.name, **blocks, stops=_stops(compiled)),
         "cortex_m.c": (FIRMWARE / "emulator" / "cortex_m.c").read_text("utf-8"),
         "board.ld": LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0]),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +16,7 @@ from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.resources import FIRMWARE
 from tinygen.target import Target
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.observed import pieces, values
 
 MACHINES = MappingProxyType(
     {
@@ -64,21 +66,20 @@ HARNESS = """\
 static void tg_layer_done(int32_t layer);
 #define TG_LAYER_DONE(layer) tg_layer_done(layer)
 #include "src/{name}.c"
+/* What each stop shows. */
 static const struct {{
-    int32_t layer;
-    uint32_t offset, bytes;
+    uint32_t stop, offset, bytes;
 }} tg_observed[] = {{
 {observed}
-    {{-1, 0, 0}},
+    {{UINT32_MAX, 0, 0}},
 }};
-static uint32_t tg_results;
+static uint32_t tg_results, tg_stops, tg_shown;
 static __attribute__((noinline, unused)) void tg_layer_done(int32_t layer)
 {{
-    for (uint32_t i = 0; tg_observed[i].layer >= 0; ++i) {{
-        if (tg_observed[i].layer == layer) {{
-            tg_write(tg_results, {name}_arena.bytes + tg_observed[i].offset, tg_observed[i].bytes);
-        }}
+    for ((void)layer; tg_observed[tg_shown].stop == tg_stops; ++tg_shown) {{
+        tg_write(tg_results, {name}_arena.bytes + tg_observed[tg_shown].offset, tg_observed[tg_shown].bytes);
     }}
+    ++tg_stops;
 }}
 static void tg_main(void)
 {{
@@ -123,21 +124,21 @@ class QemuBoard:
 
     def run(self, inputs: Sequence[Array]) -> tuple[dict[int, Array], list[Array]]:
         """(tensor id -> value after its own layer, outputs after the last) of one inference."""
-        program, tensors = self._compiled.program, self._compiled.graph.tensors
-        values = zip(program.inputs, inputs, strict=True)
-        data = b"".join(np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes() for port, value in values)
+        program = self._compiled.program
+        given = zip(program.inputs, inputs, strict=True)
+        data = b"".join(np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes() for port, value in given)
         (self._folder / "inputs.bin").write_bytes(data)
         run_machine(self._target, self._folder)
-        observed = [tensor for call in program.calls for tensor in call.outputs]
-        shown = [*(tensors[tensor] for tensor in observed), *(port.tensor for port in program.outputs)]
-        found = self._results(shown)
-        return dict(zip(observed, found[: len(observed)], strict=True)), found[len(observed) :]
+        shown = [piece.bytes for piece in pieces(self._compiled)]
+        found = self._results([*shown, *(port.tensor.bytes for port in program.outputs)])
+        outputs = zip(program.outputs, found[len(shown) :], strict=True)
+        return values(self._compiled, found[: len(shown)]), [_value(port.tensor, data) for port, data in outputs]
 
     def _build(self) -> None:
         """The ELF of the model, an observer and the start-up, in the board's first flash and RAM regions."""
-        program, plan, tensors = self._compiled.program, self._compiled.plan, self._compiled.graph.tensors
-        rows = [(call.layer, tensor) for call in program.calls for tensor in call.outputs]
-        observed = [f"    {{{layer}, {plan.tensors[tensor]}, {tensors[tensor].bytes}}}," for layer, tensor in rows]
+        program = self._compiled.program
+        shown = [(number, piece) for number, stop in enumerate(program.stops) for piece in stop.pieces]
+        observed = [f"    {{{number}, {piece.offset}, {piece.bytes}}}," for number, piece in shown]
         reads = [f"    tg_read(inputs, {port.symbol}(), {port.tensor.bytes});" for port in program.inputs]
         writes = [f"    tg_write(tg_results, {port.symbol}(), {port.tensor.bytes});" for port in program.outputs]
         blocks = {"observed": "\n".join(observed), "reads": "\n".join(reads), "writes": "\n".join(writes)}
@@ -149,10 +150,10 @@ class QemuBoard:
         link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_vectors"]
         cross_compile(self._compiled, self._target, self._folder, files, link)
 
-    def _results(self, tensors: Sequence[Tensor]) -> list[Array]:
-        """The values of `tensors`, which results.bin holds one after another."""
+    def _results(self, sizes: Sequence[int]) -> list[bytes]:
+        """The parts of results.bin, of such sizes one after another."""
         data = (self._folder / "results.bin").read_bytes()
-        expected = sum(tensor.bytes for tensor in tensors)
+        expected = sum(sizes)
         if len(data) != expected:
             raise ToolError(
                 "the emulated program's results are incomplete",
@@ -160,12 +161,12 @@ class QemuBoard:
                 found=f"{len(data)} bytes",
                 expected=f"{expected} bytes",
             )
-        found, start = [], 0
-        for tensor in tensors:
-            raw = data[start : start + tensor.bytes]
-            found.append(np.frombuffer(raw, DTYPES[tensor.dtype]).reshape(tensor.shape))
-            start += tensor.bytes
-        return found
+        ends = list(accumulate(sizes))
+        return [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _value(tensor: Tensor, data: bytes) -> Array:
+    return np.frombuffer(data, DTYPES[tensor.dtype]).reshape(tensor.shape)
 
 
 def run_machine(target: Target, folder: Path, options: Sequence[str] = ()) -> None:

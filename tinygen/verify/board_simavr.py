@@ -17,6 +17,7 @@ from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.target import Target
 from tinygen.verify.cross import cross_compile
 from tinygen.verify.host import compiler, run_compiler
+from tinygen.verify.observed import Observer
 
 try:
     from elftools.elf.elffile import ELFFile
@@ -104,14 +105,12 @@ class SimavrBoard:
         program = self._compiled.program
         values = zip(program.inputs, inputs, strict=True)
         self._load([np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes() for port, value in values])
-        observed: dict[int, Array] = {}
-        for call in program.calls:
-            self._next(call.layer)
-            for tensor_id in call.outputs:
-                address = self._arena + self._compiled.plan.tensors[tensor_id]
-                observed[tensor_id] = self._read(address, self._compiled.graph.tensors[tensor_id])
+        observer = Observer(self._compiled, lambda offset, count: self._data(self._arena + offset, count))
+        for stop in program.stops:
+            self._next(stop.layer)
+            observer.stop(stop.layer)
         self._next(READY)
-        return observed, [self._read(self._ports[port.symbol], port.tensor) for port in program.outputs]
+        return observer.values(), [self._read(self._ports[port.symbol], port.tensor) for port in program.outputs]
 
     def _load(self, inputs: Sequence[bytes]) -> None:
         for port, data in zip(self._compiled.program.inputs, inputs, strict=True):
@@ -139,8 +138,10 @@ class SimavrBoard:
             raise ToolError(f"the emulated program {ENDINGS[ending]}", where=self._target.name, found=found)
 
     def _read(self, address: int, tensor: Tensor) -> Array:
-        raw = bytes(self._ffi.buffer(self._library.board_data(self._board) + address, tensor.bytes))
-        return np.frombuffer(raw, DTYPES[tensor.dtype]).reshape(tensor.shape)
+        return np.frombuffer(self._data(address, tensor.bytes), DTYPES[tensor.dtype]).reshape(tensor.shape)
+
+    def _data(self, address: int, count: int) -> bytes:
+        return bytes(self._ffi.buffer(self._library.board_data(self._board) + address, count))
 
 
 def _build(compiled: Compiled, target: Target, folder: Path, flags: Sequence[str]) -> Path:

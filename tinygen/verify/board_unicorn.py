@@ -15,6 +15,7 @@ from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.lower import Port
 from tinygen.target import Region, Target
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.observed import Observer
 
 try:
     import unicorn
@@ -95,7 +96,7 @@ class UnicornBoard:
             self._uc.reg_write(arm_const.UC_ARM_REG_C1_C0_2, access | (0xF << 20))
             self._uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 0x40000000)
         self._arena = self._call("tg_board_arena")
-        self._observed: dict[int, Array] = {}
+        self._observer = self._new_observer()
         observer = self._symbols["tg_board_layer_done"] & ~1
         self._uc.hook_add(unicorn.UC_HOOK_CODE, self._layer_done, begin=observer, end=observer)
 
@@ -105,9 +106,9 @@ class UnicornBoard:
         for port, value in zip(program.inputs, inputs, strict=True):
             data = np.ascontiguousarray(value, DTYPES[port.tensor.dtype]).tobytes()
             self._uc.mem_write(self._call(port.symbol), data)
-        self._observed = {}
+        self._observer = self._new_observer()
         self._call(f"{program.name}_invoke")
-        return self._observed, [self._output(port) for port in program.outputs]
+        return self._observer.values(), [self._output(port) for port in program.outputs]
 
     def _map(self, region: Region, permissions: int) -> None:
         """The region, with every other access a fault, rounded out to whole pages, which is the emulator's grain."""
@@ -133,10 +134,10 @@ class UnicornBoard:
         return ToolError(what, where=self._target.name, found=f"{found}, at {at:#x}")
 
     def _layer_done(self, *_: object) -> None:
-        layer = int(self._uc.reg_read(arm_const.UC_ARM_REG_R0))
-        for tensor_id in self._compiled.program.calls[layer].outputs:
-            tensor = self._compiled.graph.tensors[tensor_id]
-            self._observed[tensor_id] = self._read(self._arena + self._compiled.plan.tensors[tensor_id], tensor)
+        self._observer.stop(int(self._uc.reg_read(arm_const.UC_ARM_REG_R0)))
+
+    def _new_observer(self) -> Observer:
+        return Observer(self._compiled, lambda offset, count: bytes(self._uc.mem_read(self._arena + offset, count)))
 
     def _output(self, port: Port) -> Array:
         return self._read(self._call(port.symbol), port.tensor)

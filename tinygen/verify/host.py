@@ -15,6 +15,7 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array
+from tinygen.verify.observed import Observer
 
 CFLAGS = ("-std=c99", "-O2", "-fPIC", "-shared", "-fno-math-errno")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
@@ -68,29 +69,21 @@ class HostModel:
             self._ffi.memmove(
                 self._ffi.cast("void *", getattr(self._library, port.symbol)()), data.tobytes(), port.tensor.bytes
             )
-        observed: dict[int, Array] = {}
-
-        def each_layer(layer: int) -> None:
-            for tensor_id in program.calls[layer].outputs:
-                observed[tensor_id] = self._tensor(tensor_id)
-
-        callback = self._ffi.callback("void(int32_t)", each_layer)
-        self._library.tg_host_run(callback)
+        arena = self._library.tg_host_arena()
+        observer = Observer(self._compiled, lambda offset, count: self._bytes(arena + offset, count))
+        self._library.tg_host_run(self._ffi.callback("void(int32_t)", observer.stop))
         outputs = [
             self._read(getattr(self._library, port.symbol)(), port.tensor.dtype, port.tensor.shape)
             for port in program.outputs
         ]
-        return observed, outputs
-
-    def _tensor(self, tensor_id: int) -> Array:
-        tensor = self._compiled.graph.tensors[tensor_id]
-        address = self._library.tg_host_arena() + self._compiled.plan.tensors[tensor_id]
-        return self._read(address, tensor.dtype, tensor.shape)
+        return observer.values(), outputs
 
     def _read(self, address: Any, dtype: str, shape: tuple[int, ...]) -> Array:
         count = int(np.prod(shape, dtype=np.int64)) * DTYPES[dtype].itemsize
-        raw = bytes(self._ffi.buffer(self._ffi.cast("const char *", address), count))
-        return np.frombuffer(raw, DTYPES[dtype]).reshape(shape)
+        return np.frombuffer(self._bytes(address, count), DTYPES[dtype]).reshape(shape)
+
+    def _bytes(self, address: Any, count: int) -> bytes:
+        return bytes(self._ffi.buffer(self._ffi.cast("const char *", address), count))
 
 
 def run_compiler(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
