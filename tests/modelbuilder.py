@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 TYPES = {
     "float32": schema.TensorType.FLOAT32,
+    "int4": schema.TensorType.INT4,
     "int8": schema.TensorType.INT8,
     "uint8": schema.TensorType.UINT8,
     "int16": schema.TensorType.INT16,
@@ -70,11 +71,14 @@ class ModelBuilder:
         return value
 
     def constant(self, data: Any, dtype: str, scale: Any = None, zero_point: Any = 0, axis: int = 0) -> Value:
-        """A tensor with data."""
-        array = np.asarray(data, dtype)
+        """A tensor with data; two int4 a byte, the first in its low half."""
+        array = np.asarray(data, "int8" if dtype == "int4" else dtype)
         value = self.tensor(array.shape, dtype, scale, zero_point, axis)
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
+        if dtype == "int4":
+            halves = np.pad(buffer.data & 15, (0, array.size % 2))
+            buffer.data = halves[::2] | halves[1::2] << 4
         self.buffers.append(buffer)
         self.tensors[value.index].buffer = len(self.buffers) - 1
         return value

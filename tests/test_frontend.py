@@ -225,11 +225,20 @@ def test_no_operators() -> None:
     assert "model computes nothing" in problem_of(changed(change))
 
 
-def test_int4_weights_are_refused_by_name() -> None:
+def test_int4_constants_of_the_wrong_size() -> None:
+    """Two of them are a byte."""
+
     def change(model: schema.ModelT) -> None:
         model.subgraphs[0].tensors[1].type = schema.TensorType.INT4
 
-    assert "tensor 1 't1': element type is not supported, found int4" in problem_of(changed(change))
+    assert "tensor 1 't1': constant has the wrong size, found 72 bytes, expected 36" in problem_of(changed(change))
+
+
+def test_int4_that_are_computed_are_refused_by_name() -> None:
+    def change(model: schema.ModelT) -> None:
+        model.subgraphs[0].tensors[0].type = schema.TensorType.INT4
+
+    assert "tensor 0 't0': element type is not supported, found int4" in problem_of(changed(change))
 
 
 def test_quantized_dimension_beyond_the_rank() -> None:

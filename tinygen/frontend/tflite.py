@@ -30,6 +30,8 @@ _OPERATORS = _names(schema.BuiltinOperator)
 _OPTIONS = _names(schema.BuiltinOptions)
 _TYPES = {value: name.lower() for value, name in _names(schema.TensorType).items()}
 _CUSTOM = 32
+_PACKED = "int4"
+"""Two constants a byte, the first in its low half; the graph holds them as int8."""
 
 
 UNSUPPORTED = "unsupported"
@@ -149,7 +151,8 @@ def _tensor(index: int, table: Table, buffers: list[Array], computed: bool) -> T
     dtype = _TYPES.get(type_code, f"type {type_code}")
     if any(size < 0 for size in shape):
         raise ModelError("dynamic shape", where=where, found=str(list(shape)), remedy="convert with fixed shapes")
-    if dtype not in DTYPES:
+    packed = dtype == _PACKED and not computed
+    if dtype not in DTYPES and not packed:
         raise ModelError(
             "element type is not supported",
             where=where,
@@ -159,12 +162,12 @@ def _tensor(index: int, table: Table, buffers: list[Array], computed: bool) -> T
         )
     if table.table(6) is not None:
         raise ModelError("sparse storage is not supported", where=where, remedy="convert without sparsity encoding")
-    tensor = Tensor(index, name, shape, dtype, None)
+    tensor = Tensor(index, name, shape, "int8" if packed else dtype, None)
     if tensor.bytes > MAX_TENSOR_BYTES:
         raise ModelError(
             "tensor is too large", where=where, found=f"{tensor.bytes} bytes", expected=f"<= {MAX_TENSOR_BYTES}"
         )
-    data = None if computed else _constant(table, buffers, tensor, where)
+    data = None if computed else _constant(table, buffers, tensor, where, packed)
     if tensor.size == 0 and data is None:
         raise ModelError(
             "tensor has no elements", where=where, found=str(list(shape)), expected="every size at least 1"
@@ -172,21 +175,27 @@ def _tensor(index: int, table: Table, buffers: list[Array], computed: bool) -> T
     return replace(tensor, quant=_quantization(table.table(4), shape, where), data=data)
 
 
-def _constant(table: Table, buffers: list[Array], tensor: Tensor, where: str) -> Array | None:
+def _constant(table: Table, buffers: list[Array], tensor: Tensor, where: str, packed: bool) -> Array | None:
     buffer = table.integer(2, "<I")
     if buffer >= len(buffers):
         raise ModelError("no such buffer", where=where, found=str(buffer), expected=f"0 to {len(buffers) - 1}")
     raw = buffers[buffer]
     if not len(raw) and tensor.size:
         return None
-    if len(raw) != tensor.bytes:
-        raise ModelError(
-            "constant has the wrong size", where=where, found=f"{len(raw)} bytes", expected=f"{tensor.bytes}"
-        )
+    expected = (tensor.size + 1) // 2 if packed else tensor.bytes
+    if len(raw) != expected:
+        raise ModelError("constant has the wrong size", where=where, found=f"{len(raw)} bytes", expected=f"{expected}")
+    raw = _halves(raw)[: tensor.size] if packed else raw
     data = np.frombuffer(raw.tobytes(), DTYPES[tensor.dtype].newbyteorder("<")).astype(DTYPES[tensor.dtype])
     data = data.reshape(tensor.shape)
     data.setflags(write=False)
     return data
+
+
+def _halves(raw: Array) -> Array:
+    """The two int4 of every byte, as bytes that hold an int8."""
+    halves = np.stack([raw & 15, raw >> 4], axis=1).ravel()
+    return np.asarray((halves ^ 8) - np.uint8(8))
 
 
 def _quantization(table: Table | None, shape: tuple[int, ...], where: str) -> Quantization | None:
