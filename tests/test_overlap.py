@@ -9,6 +9,7 @@ from tests.modelbuilder import ModelBuilder
 from tests.oracles import Emit
 from tests.overlap_harness import check_tight, layers
 from tests.random_models import emitters
+from tests.test_pointwise_dsp import pointwise
 
 
 def side_by_side(emit: Emit, seed: int, count: int, most: int, ranks: tuple[int, ...] = (1, 2, 3, 4)) -> bytes:
@@ -26,3 +27,19 @@ def side_by_side(emit: Emit, seed: int, count: int, most: int, ranks: tuple[int,
 def test_one_element_after_another(name: str) -> None:
     failed = check_tight(layers(side_by_side(emitters()[name], 1, 12, 9)))
     assert failed == 12
+
+
+def pixels(build: ModelBuilder, count: int, multiple: int = 1) -> None:
+    """1x1 convolutions of any number of pixels, more and fewer channels out than in."""
+    for _ in range(count):
+        shape = (int(build.pick([1, 1, 2])), *build.rng.integers(1, [6, 6]).tolist())
+        depth, filters = (build.rng.integers(4, 40, 2) // multiple * multiple).tolist()
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3])}
+        pointwise(build, (*shape, depth), filters, build.pick([0, 1, 3]), slope=0.02 / depth, **zeros)
+
+
+@pytest.mark.parametrize("board", ["nucleo_l4r5zi"])
+def test_pointwise(board: str) -> None:
+    build = ModelBuilder(np.random.default_rng(4))
+    pixels(build, 20)
+    assert check_tight(layers(build.finish(), board)) > 15

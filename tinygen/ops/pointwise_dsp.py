@@ -5,7 +5,7 @@ Two pixels by four channels at a time; the pixels are widened to int16 first, on
 
 from __future__ import annotations
 
-from tinygen.ops import byte_pairs, dsp, weighted
+from tinygen.ops import byte_pairs, dsp, overlap, weighted
 from tinygen.ops.byte_pairs import WORD_BYTES, Finish
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel
@@ -52,8 +52,10 @@ def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
     channels, depth = found.rows.shape
     order = byte_pairs.in_order_of_bytes(depth)
     words = byte_pairs.words(found, finish, order, CHANNELS)
+    pixels = context.output.size // channels
+    rule = overlap.of_rows(0, pixels, depth, channels, PIXELS)
     values = {
-        "pixels": context.output.size // channels,
+        "pixels": pixels,
         "in_channels": depth,
         "out_channels": channels,
         "blocks_words": words.size,
@@ -61,9 +63,11 @@ def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
         "steps_behind_words": order[depth // 4 * 2 :],
         "widened_words": max(n for n in range(1, UNROLLED_WORDS + 1) if depth // 4 % n == 0),
         "finish": finish.values,
+        "apart": overlap.words(rule),
         **loop(len(order) - 1, MOST_STEPS if context.output.size * depth >= SMALL_MACS else FEW_STEPS),
     }
-    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes=PIXELS * len(order) * WORD_BYTES)
+    scratch_words = PIXELS * len(order) + pixels % PIXELS
+    return Kernel(values, (0,), (Constant("words", words),), scratch_words * WORD_BYTES, (rule,))
 
 
 def loop(steps: int, most: int) -> dict[str, int]:

@@ -126,7 +126,7 @@ class Constant:
 class Overlap:
     """Where an output may share bytes with an input that dies, as the distance from its first byte to the output's.
 
-    Safe at most `most`, at least `least` (None: no such bound), or at one of `exact`. Scratch never shares a byte.
+    Safe at most `most`, at least `least` (None: no such bound), or at one of `exact`.
     """
 
     operand: int
@@ -143,7 +143,8 @@ class Kernel:
     """A node ready for its template: the numbers that it prints and the arrays that it takes.
 
     The C function's parameters are, in this order: the inputs at `operands`, the `constants`, the scratch buffer (when
-    `scratch_bytes` is not 0), the outputs. Outputs lie apart from inputs unless `overlaps` says more.
+    `scratch_bytes` is not 0), the outputs. Outputs lie apart from inputs unless `overlaps` says more; scratch lies apart
+    from inputs unless `scratch_overlaps` does (of which `output` means nothing), and always from outputs.
     """
 
     values: Mapping[str, Any]
@@ -151,6 +152,7 @@ class Kernel:
     constants: tuple[Constant, ...] = ()
     scratch_bytes: int = 0
     overlaps: tuple[Overlap, ...] = ()
+    scratch_overlaps: tuple[Overlap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ class Rows:
     table: bool = False
     reads_first: bool = False
     """Whether all is read before the first byte of the output is written: then the two may overlap in any way."""
+    extra_cycles: int = 0
+    """About what all rows take more than the whole at once, beside their calls."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ class OpSpec:
     cost       multiply-accumulates and outputs
     variants   best first; plain C last. None for an operator that is always folded or an alias.
     alias      the output is the first input's bytes under another shape: no code, no memory
+    moves      every element of an output is one of an input, as it is
     """
 
     name: str
@@ -212,6 +217,7 @@ class OpSpec:
     cost: Callable[[Context], Cost]
     variants: tuple[Variant, ...] = field(default=())
     alias: bool = False
+    moves: bool = False
 
     def variant_for(self, context: Context, features: frozenset[str]) -> Variant:
         """The best variant for this node on a core with `features`."""
