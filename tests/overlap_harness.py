@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tinygen import reference, target
+from tinygen import ops, reference, target
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.emit import emit
 from tinygen.frontend import tflite
 from tinygen.ir import DTYPES, Array
 from tinygen.lower import lower
-from tinygen.ops.spec import Overlap
+from tinygen.ops.spec import Context, Overlap
 from tinygen.quant import Numerics
 from tinygen.target import Target, load_core
 from tinygen.variants import Choice, choose
@@ -24,6 +24,8 @@ from tinygen.verify.board import Board, emulate
 from tinygen.verify.host import HostModel
 from tinygen.verify.samples import random_samples
 
+SCRATCH = -1
+"""In place of an output: the scratch buffer."""
 APART = 8
 """Bytes between what the plan keeps apart, and the alignment of all but one tensor of a pair."""
 
@@ -40,6 +42,17 @@ class Layers:
     board: Target | None
     numerics: Numerics
 
+    def of_variant(self, name: str) -> Layers:
+        """The same with this variant in place of the best one; it must be possible everywhere."""
+        return replace(self, choices=tuple(_of_variant(choice.context, name) for choice in self.choices))
+
+
+def _of_variant(context: Context, name: str) -> Choice:
+    spec = ops.SPECS[context.node.op]
+    variant = next(variant for variant in spec.variants if variant.name == name)
+    assert variant.when(context)
+    return Choice(context, variant, (variant.params or spec.params)(context))
+
 
 def layers(data: bytes, board: str | None = None, numerics: Numerics = Numerics.TFLITE) -> Layers:
     """The kernels of a model's nodes on a board's core, or in portable C."""
@@ -55,13 +68,22 @@ def layers(data: bytes, board: str | None = None, numerics: Numerics = Numerics.
 
 def rules(choice: Choice, operand: int, output: int = 0) -> list[Overlap]:
     """What the kernel says of this input and output."""
+    if output == SCRATCH:
+        return [replace(rule, output=SCRATCH) for rule in choice.kernel.scratch_overlaps if rule.operand == operand]
     return [rule for rule in choice.kernel.overlaps if (rule.operand, rule.output) == (operand, output)]
 
 
 def step(choice: Choice, rule: Overlap) -> int:
     """Bytes from one possible distance to the next: elements stay aligned."""
+    if rule.output == SCRATCH:
+        return 4
     tensors = choice.context.input(rule.operand), choice.context.outputs[rule.output]
     return min(DTYPES[tensor.dtype].itemsize for tensor in tensors)
+
+
+def result_bytes(choice: Choice, rule: Overlap) -> int:
+    """Size of what lies over the input."""
+    return choice.kernel.scratch_bytes if rule.output == SCRATCH else choice.context.outputs[rule.output].bytes
 
 
 def at_most(choice: Choice, rule: Overlap) -> int | None:
@@ -82,8 +104,7 @@ def beyond(distance: Distance) -> Distance:
         if inside is None:
             return None
         found = inside + (step(choice, rule) if distance is at_most else -step(choice, rule))
-        source, result = choice.context.input(rule.operand), choice.context.outputs[rule.output]
-        return found if -result.bytes < found < source.bytes else None
+        return found if -result_bytes(choice, rule) < found < choice.context.input(rule.operand).bytes else None
 
     return outside
 
@@ -105,27 +126,28 @@ def placed(net: Layers, distance: Distance, operand: int = 0, output: int = 0) -
             found = distance(choice, rule)
             if found is None or node.inputs[operand] in tensors:
                 continue
-            source, result = node.inputs[operand], node.outputs[output]
-            tensors |= _pair(apart, graph.tensors[source].bytes, graph.tensors[result].bytes, found, source, result)
+            source = node.inputs[operand]
+            places = _pair(apart, graph.tensors[source].bytes, result_bytes(choice, rule), found)
+            tensors[source] = places[0]
+            if output == SCRATCH:
+                scratch[index] = places[1]
+            else:
+                tensors[node.outputs[output]] = places[1]
         for tensor in (*node.inputs, *node.outputs):
             if tensor in graph.tensors and graph.tensors[tensor].data is None and tensor not in tensors:
                 tensors[tensor] = apart(graph.tensors[tensor].bytes)
-        scratch[index] = apart(choice.kernel.scratch_bytes)
+        scratch.setdefault(index, apart(choice.kernel.scratch_bytes))
     plan = replace(net.compiled.plan, tensors=tensors, scratch=scratch, arena_bytes=end, alignment_bytes=APART)
     program = lower(graph, net.choices, plan, "net")
     return replace(net.compiled, plan=plan, program=program, files={**net.compiled.files, **emit(program)})
 
 
-def _pair(
-    apart: Callable[[int], int], in_bytes: int, out_bytes: int, distance: int, source: int, result: int
-) -> dict[int, int]:
-    """Places of an input and of an output at a distance; the larger tensor, or else the output, lies aligned."""
+def _pair(apart: Callable[[int], int], in_bytes: int, out_bytes: int, distance: int) -> tuple[int, int]:
+    """Places of an input and of an output at a distance; the larger of them, or else the output, lies aligned."""
     above = max(0, -distance if in_bytes > out_bytes else distance)
     above = -(-above // APART) * APART
     fixed = apart(above + max(in_bytes, out_bytes) + abs(distance)) + above
-    return (
-        {source: fixed, result: fixed + distance} if in_bytes > out_bytes else {source: fixed - distance, result: fixed}
-    )
+    return (fixed, fixed + distance) if in_bytes > out_bytes else (fixed - distance, fixed)
 
 
 def differing(net: Layers, compiled: Compiled, samples: int = 6, emulated: bool = False) -> set[int]:
@@ -198,6 +220,6 @@ def _say(net: Layers, layers: set[int], distance: Distance, operand: int, output
     for index in sorted(layers):
         choice = net.choices[index]
         places = [distance(choice, rule) for rule in rules(choice, operand, output)]
-        shapes = f"{choice.context.input(operand).shape} -> {choice.context.outputs[output].shape}"
+        shapes = f"{choice.context.input(operand).shape} -> {choice.context.output.shape}"
         lines.append(f"layer {index}, {choice.context.node.op} {choice.variant.name}, {shapes}, {places}")
     return "; ".join(lines)

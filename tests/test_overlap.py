@@ -7,8 +7,9 @@ import pytest
 
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import Emit
-from tests.overlap_harness import check_tight, layers
+from tests.overlap_harness import SCRATCH, at_most, check_tight, layers
 from tests.random_models import emitters
+from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 
 
@@ -43,3 +44,19 @@ def test_pointwise(board: str) -> None:
     build = ModelBuilder(np.random.default_rng(4))
     pixels(build, 20)
     assert check_tight(layers(build.finish(), board)) > 15
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_matrix_times_vector(direct: bool) -> None:
+    """The output anywhere, the inputs where they become int16; or inputs that are read for each block of outputs."""
+    build = ModelBuilder(np.random.default_rng(5))
+    for _ in range(12):
+        depth, units = build.rng.integers(1, 70, 2).tolist()
+        dense(build, depth * 4 if direct else depth, units + 4, activation=build.pick([0, 3]), slope=0.02 / depth)
+    net = layers(build.finish(), "nucleo_l4r5zi")
+    if direct:
+        net = net.of_variant("direct_dsp")
+    failed = check_tight(net)
+    assert failed > 6 if direct else failed == 0
+    if not direct:
+        check_tight(net, output=SCRATCH, distances=[at_most])

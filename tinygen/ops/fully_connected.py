@@ -122,6 +122,13 @@ SPEC = OpSpec(
             fully_connected_dsp.params,
         ),
         Variant(
+            "direct_dsp",
+            "kernels/matrix_vector.dsp.c.j2",
+            frozenset({"dsp"}),
+            fully_connected_dsp.direct_applies,
+            fully_connected_dsp.direct_params,
+        ),
+        Variant(
             "rows_dsp",
             "kernels/conv_2d.pointwise.dsp.c.j2",
             frozenset({"dsp"}),

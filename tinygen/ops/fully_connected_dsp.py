@@ -1,20 +1,22 @@
 """Turns a matrix times one vector into the numbers and words of its kernel for cores with the DSP extension.
 
-One row of inputs by eight channels at a time, or by four where there are fewer; the inputs are widened to int16 first.
+One row of inputs by eight channels at a time, or by four where there are fewer. The inputs are widened to int16 first;
+or, without room for that, as they are read for each block.
 All sizes are words of the layer, so that layers of every shape share a kernel. Several rows are a 1x1 convolution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tinygen.ops import byte_pairs, dsp, pointwise_dsp, weighted
-from tinygen.ops.byte_pairs import WORD_BYTES, Finish
+from tinygen.ops import byte_pairs, dsp, overlap, pointwise_dsp, weighted
+from tinygen.ops.byte_pairs import Finish
 from tinygen.ops.dsp import Sums
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.spec import Constant, Context, Kernel, Overlap
 from tinygen.quant import Numerics
 
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
@@ -24,7 +26,9 @@ UNIT_INPUTS = 4
 """Inputs of the inner loop's unit: a word of bytes."""
 MOST_UNITS = 16
 """Units that are printed one after another; those behind the last such round are a loop of their own."""
-UNIT_BYTES = 34 * 4
+UNIT_BYTES = UNIT_INPUTS * 2
+"""Of int16."""
+UNIT_CODE_BYTES = 34 * 4
 LEAST_WEIGHTS = 4
 """Bytes of weights for each byte of such code, at least."""
 
@@ -55,19 +59,46 @@ def rows_params(context: Context) -> Kernel:
 
 
 def params(context: Context) -> Kernel:
-    """Numbers for the template, the words of all blocks, and room for the inputs as int16."""
+    """Numbers for the template, the words of all blocks, and room for the inputs as int16.
+
+    The inputs may lie in that room: they are widened four at a time, all before the first output is written.
+    """
+    depth = context.input(1).shape[1]
+    units = -(-depth // UNIT_INPUTS)
+    room = overlap.of_rows(0, units, UNIT_INPUTS, UNIT_BYTES)
+    kernel = _kernel(context, direct=False)
+    anywhere = Overlap(0, most=depth)
+    return replace(kernel, scratch_bytes=units * UNIT_BYTES, overlaps=(anywhere,), scratch_overlaps=(room,))
+
+
+def direct_applies(context: Context) -> bool:
+    """The same for whole words of inputs, which are read anew for each block."""
+    return context.input(1).shape[1] % UNIT_INPUTS == 0 and applies(context)
+
+
+def direct_params(context: Context) -> Kernel:
+    """Numbers for the template and the words of all blocks: inputs are widened as they are read."""
+    kernel = _kernel(context, direct=True)
+    channels, depth = context.input(1).shape
+    starts = np.array(byte_pairs.block_starts(channels, kernel.values["block"]))
+    writes = np.stack([starts, starts + kernel.values["block"]], axis=1)
+    rule = overlap.of_steps(0, np.repeat([[0, depth]], len(starts), axis=0), writes, depth, channels)
+    return replace(kernel, overlaps=(rule,))
+
+
+def _kernel(context: Context, direct: bool) -> Kernel:
     found = dsp.sums(context, OPERANDS)
     finish = _finish(context, found)
     assert finish is not None  # proved by applies
     channels, depth = found.rows.shape
-    units, size = -(-depth // UNIT_INPUTS), _block(channels)
-    order = byte_pairs.in_order_of_bytes(units * UNIT_INPUTS)
+    size = _block(channels)
+    order = byte_pairs.in_order_of_bytes(-(-depth // UNIT_INPUTS) * UNIT_INPUTS)
     order = [(first if first < depth else -1, second if second < depth else -1) for first, second in order]
     blocks = byte_pairs.words(found, finish, order, size)
     layer, shared = _layer(finish)
     words = np.concatenate([np.array([depth, channels, blocks.size, *layer], np.int32), blocks])
     values = {"block": size, "units": _units(channels, depth), "layer_words": 3 + len(layer), "finish": shared}
-    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes=units * UNIT_INPUTS // 2 * WORD_BYTES)
+    return Kernel({**values, "direct": direct}, (0,), (Constant("words", words),))
 
 
 def _layer(finish: Finish) -> tuple[list[int], Mapping[str, Any]]:
@@ -81,7 +112,7 @@ def _layer(finish: Finish) -> tuple[list[int], Mapping[str, Any]]:
 
 def _units(channels: int, depth: int) -> int:
     """A power of two that is worth its code."""
-    most = min(MOST_UNITS, depth // UNIT_INPUTS, channels * depth // (LEAST_WEIGHTS * UNIT_BYTES))
+    most = min(MOST_UNITS, depth // UNIT_INPUTS, channels * depth // (LEAST_WEIGHTS * UNIT_CODE_BYTES))
     return 1 << max(0, most.bit_length() - 1)
 
 

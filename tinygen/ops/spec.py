@@ -143,8 +143,8 @@ class Kernel:
     """A node ready for its template: the numbers that it prints and the arrays that it takes.
 
     The C function's parameters are, in this order: the inputs at `operands`, the `constants`, the scratch buffer (when
-    `scratch_bytes` is not 0), the outputs. Outputs lie apart from inputs unless `overlaps` says more; scratch lies apart
-    from inputs unless `scratch_overlaps` does (of which `output` means nothing), and always from outputs.
+    `scratch_bytes` is not 0), the outputs. Outputs lie apart from inputs unless `overlaps` says more; scratch lies
+    apart from inputs unless `scratch_overlaps` does (their `output` means nothing), and always apart from outputs.
     """
 
     values: Mapping[str, Any]
