@@ -63,7 +63,7 @@ def params(context: Context) -> Kernel:
 
     The inputs may lie in that room: they are widened four at a time, all before the first output is written.
     """
-    depth = context.input(1).shape[1]
+    depth = context.input(1).shape[-1]
     units = -(-depth // UNIT_INPUTS)
     room = overlap.of_rows(0, units, UNIT_INPUTS, UNIT_BYTES)
     kernel = _kernel(context, direct=False)
@@ -73,13 +73,13 @@ def params(context: Context) -> Kernel:
 
 def direct_applies(context: Context) -> bool:
     """The same for whole words of inputs, which are read anew for each block."""
-    return context.input(1).shape[1] % UNIT_INPUTS == 0 and applies(context)
+    return context.input(1).shape[-1] % UNIT_INPUTS == 0 and applies(context)
 
 
 def direct_params(context: Context) -> Kernel:
     """Numbers for the template and the words of all blocks: inputs are widened as they are read."""
     kernel = _kernel(context, direct=True)
-    channels, depth = context.input(1).shape
+    channels, depth = context.input(1).shape[0], context.input(1).shape[-1]
     starts = np.array(byte_pairs.block_starts(channels, kernel.values["block"]))
     writes = np.stack([starts, starts + kernel.values["block"]], axis=1)
     rule = overlap.of_steps(0, np.repeat([[0, depth]], len(starts), axis=0), writes, depth, channels)
