@@ -1,0 +1,126 @@
+"""Turns a run of nodes that are computed row by row into events: whose row is made when, and when each row dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tinygen.ir import ABSENT, Graph, Tensor
+from tinygen.ops.spec import Rows
+
+GIVEN = -1
+"""The maker of a row that the caller gives."""
+LONGEST = 24
+"""Nodes of a run, at most: more are not tried."""
+MOST_ROWS = 2**15
+"""Of a tensor: its number fits an int16_t."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A row of a node's output is made; or, by `GIVEN`, one of the model's input is given."""
+
+    node: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Nodes `first` to `last`, computed row by row so that no more rows lie in RAM than are still needed."""
+
+    first: int
+    last: int
+    events: tuple[Event, ...]
+    loose: frozenset[int]
+    """The tensors whose rows each have a place of their own: those made and used up in the run, and a given input."""
+    read: frozenset[int]
+    """The tensors that the run reads by rows."""
+    last_reads: Mapping[int, Sequence[tuple[int, int]]]
+    """Number of an event -> the rows (tensor, row) that no later event of the run reads."""
+
+
+def row_bytes(tensor: Tensor) -> int:
+    """Of one row of an NHWC tensor."""
+    return tensor.bytes // tensor.shape[1]
+
+
+def read_rows(rows: Rows, row: int, height: int) -> range:
+    """The rows of an input of that height that row `row` of the output needs."""
+    first = row * rows.stride - rows.pad
+    return range(max(0, first), min(height, first + rows.height))
+
+
+def read_tensors(graph: Graph, node: int, rows: Rows) -> tuple[int, ...]:
+    """The tensors that a node reads by rows, each once."""
+    inputs = graph.nodes[node].inputs
+    found = [inputs[i] for i in rows.kernel.operands if i < len(inputs) and inputs[i] != ABSENT]
+    return tuple(dict.fromkeys(t for t in found if graph.tensors[t].data is None))
+
+
+def spans(graph: Graph, rows: Sequence[Rows | None]) -> Iterator[tuple[int, int]]:
+    """The first and the last node of every run that there can be, of one node or more."""
+    for first in range(len(graph.nodes)):
+        for last in range(first, min(first + LONGEST, len(graph.nodes))):
+            if rows[last] is None:
+                break
+            if _is_closed(graph, first, last):
+                yield first, last
+
+
+def takes_input(graph: Graph, first: int, last: int) -> bool:
+    """Whether the model has one input, of rows, which only these nodes read."""
+    readers = graph.consumers().get(graph.inputs[0], [])
+    shape = graph.tensors[graph.inputs[0]].shape
+    inside = bool(readers) and first <= readers[0] and readers[-1] <= last
+    has_rows = len(shape) == 4 and shape[0] == 1 and shape[1] < MOST_ROWS
+    return inside and has_rows and len(graph.inputs) == 1 and graph.inputs[0] not in graph.outputs
+
+
+def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: bool = False) -> Run:
+    """The run of nodes `first` to `last`; its rows are made when one that needs them is, the last node's in order."""
+    loose = {graph.nodes[node].outputs[0] for node in range(first, last)}
+    loose |= {graph.inputs[0]} if given else set()
+    makers = {graph.nodes[node].outputs[0]: node for node in range(first, last + 1)} | (
+        {graph.inputs[0]: GIVEN} if given else {}
+    )
+    made: dict[int, int] = dict.fromkeys(makers, 0)
+    events: list[Event] = []
+    last_read: dict[tuple[int, int], int] = {}
+
+    def make(tensor: int, count: int) -> None:
+        """Rows of a tensor up to so many."""
+        while made[tensor] < count:
+            row, node = made[tensor], makers[tensor]
+            needed = [] if node == GIVEN else [*_needs(graph, node, rows[node], row)]
+            for source, wanted in needed:
+                if source in makers and len(wanted):
+                    make(source, wanted[-1] + 1)
+            last_read.update({(source, number): len(events) for source, wanted in needed for number in wanted})
+            events.append(Event(node, row))
+            made[tensor] = row + 1
+
+    for node in [last, *range(first, last), *([GIVEN] if given else [])]:
+        tensor = graph.inputs[0] if node == GIVEN else graph.nodes[node].outputs[0]
+        make(tensor, graph.tensors[tensor].shape[1])
+    last_reads: dict[int, list[tuple[int, int]]] = {}
+    for source_row, number in last_read.items():
+        last_reads.setdefault(number, []).append(source_row)
+    return Run(first, last, tuple(events), frozenset(loose), frozenset(t for t, _ in last_read), last_reads)
+
+
+def _needs(graph: Graph, node: int, rows: Rows | None, row: int) -> Iterator[tuple[int, range]]:
+    assert rows is not None
+    for tensor in read_tensors(graph, node, rows):
+        yield tensor, read_rows(rows, row, graph.tensors[tensor].shape[1])
+
+
+def _is_closed(graph: Graph, first: int, last: int) -> bool:
+    """Whether all that its nodes make, but the last one's output, is used up inside, and by one of them at least."""
+    consumers = graph.consumers()
+    for node in range(first, last):
+        (output, *more) = graph.nodes[node].outputs
+        readers = consumers.get(output, [])
+        if more or not readers or output in graph.outputs or readers[-1] > last:
+            return False
+    heights = [graph.tensors[graph.nodes[node].outputs[0]].shape[1] for node in range(first, last + 1)]
+    return len(graph.nodes[last].outputs) == 1 and max(heights) < MOST_ROWS
