@@ -43,6 +43,7 @@ void tg_layer_done(int32_t layer);
 static inline int8_t tg_load_s8(const int8_t *p) { return (int8_t)pgm_read_byte(p); }
 static inline uint8_t tg_load_u8(const uint8_t *p) { return pgm_read_byte(p); }
 static inline int16_t tg_load_s16(const int16_t *p) { return (int16_t)pgm_read_word(p); }
+static inline uint16_t tg_load_u16(const uint16_t *p) { return pgm_read_word(p); }
 static inline int32_t tg_load_s32(const int32_t *p) { return (int32_t)pgm_read_dword(p); }
 static inline float tg_load_f32(const float *p) { return pgm_read_float(p); }
 static inline void tg_load_bytes(void *to, const void *from, size_t count) { memcpy_P(to, from, count); }
@@ -51,6 +52,7 @@ static inline void tg_load_bytes(void *to, const void *from, size_t count) { mem
 static inline int8_t tg_load_s8(const int8_t *p) { return *p; }
 static inline uint8_t tg_load_u8(const uint8_t *p) { return *p; }
 static inline int16_t tg_load_s16(const int16_t *p) { return *p; }
+static inline uint16_t tg_load_u16(const uint16_t *p) { return *p; }
 static inline int32_t tg_load_s32(const int32_t *p) { return *p; }
 static inline float tg_load_f32(const float *p) { return *p; }
 static inline void tg_load_bytes(void *to, const void *from, size_t count) { memcpy(to, from, count); }
