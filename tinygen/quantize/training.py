@@ -13,6 +13,7 @@ import tensorflow as tf
 from tinygen.ir import Array
 from tinygen.quantize.data import Data
 from tinygen.quantize.evaluate import Score, check_samples, outputs_keras, score
+from tinygen.quantize.keras_graph import functional
 
 BATCH_SIZE = 32
 PROBABILITY_SUM_TOLERANCE = 0.05
@@ -69,14 +70,16 @@ def fit(
     tf.config.experimental.enable_op_determinism()
     steps = max(1, epochs * -(-len(train.x) // batch_size))
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
-    model.compile(optimizer, loss or cross_entropy(model, train.x), jit_compile=False)
+    _reseed(model, seed)
+    trainer = functional(model)  # shares the layers: nothing of the training stays in `model`
+    trainer.compile(optimizer, loss or cross_entropy(model, train.x), jit_compile=False)
     best = _Best(model, validation, keep_from)
     hooks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=best.judge)]
     if progress is not None:
         hooks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, epochs)))
     constrained = _constrain(model, projections or {})
     try:
-        model.fit(
+        trainer.fit(
             train.x,
             train.y if targets is None else targets,
             batch_size=batch_size,
@@ -114,6 +117,13 @@ class _Best:
         assert self.epoch is not None
         self.model.set_weights(self.weights)
         return self.epoch
+
+
+def _reseed(model: keras.Model, seed: int) -> None:
+    """Set the state of every random layer, such as dropout: it would depend on what was built before."""
+    states = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    for index, state in enumerate(states):
+        state.assign(np.array([seed, index], np.uint32))
 
 
 def _constrain(model: keras.Model, projections: Mapping[str, Projection]) -> list[Any]:
