@@ -60,7 +60,7 @@ def test_flatten_is_no_code() -> None:
     flat = flatten(build, x)
     result = compiled(build, read_by_kernel(build, flat))
     assert [node.op for node in result.graph.nodes] == ["reshape", "transpose"]
-    assert [call.function for call in result.program.calls] == ["tg_copy_s8_1"]
+    assert not result.program.calls, "nor is the transpose of one row"
     assert not result.program.data
     assert result.plan.tensors[flat.index] == result.plan.tensors[x.index]
 

@@ -24,7 +24,7 @@ from tinygen.lower import lower
 from tinygen.memory.plan import Plan, as_plan, plan
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.variants import choose
+from tinygen.variants import choose, kernels, without
 from tinygen.verify.samples import random_samples
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
@@ -154,13 +154,13 @@ def guarded(data: bytes, core: str = "portable") -> tuple[Compiled, Plan]:
     result = compiled(data)
     graph = passes.run(result.model.graph)
     choices = choose(graph, Numerics.TFLITE, target.load_core(core))
-    tight = plan(graph, [c.kernel.scratch_bytes if c else 0 for c in choices], 8)
+    tight = plan(graph, kernels(choices), 8)
     placed, end = [], GUARD_BYTES
     for buffer, _ in tight.buffers:
         placed.append((buffer, end))
         end += -(-buffer.bytes // 8) * 8 + GUARD_BYTES
-    wide = as_plan(placed, 8)
-    program = lower(graph, choices, wide, "net")
+    wide = as_plan(placed, 8, end, tight.moved, tight.peak_step)
+    program = lower(graph, without(choices, wide.moved), wide, "net")
     return replace(result, plan=wide, program=program, files=emit(program)), wide
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from tinygen.driver import Compiled
 from tinygen.emit import AVR_REACH_BYTES, STACK_BYTES
 from tinygen.footprint.measure import Footprint
-from tinygen.memory.lifetimes import Buffer
-from tinygen.memory.plan import most_alive
+from tinygen.memory.peak import Held, peak
 from tinygen.target import Target
 
 SHOWN = 5
@@ -207,17 +206,17 @@ def _layers(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
 
 
 def _tensors(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
-    found = [Part(_name(compiled, buffer), buffer.bytes) for buffer in most_alive(compiled.plan)[:SHOWN]]
+    found = [Part(_name(compiled, held), held.part.bytes) for held in peak(compiled.plan).held[:SHOWN]]
     if not footprint.firmware:
         return tuple(found)
     beside = footprint.ram_bytes - compiled.manifest["arena_bytes"]
     return (*found, Part("stack, and the application with a copy of the inputs", beside))
 
 
-def _name(compiled: Compiled, buffer: Buffer) -> str:
-    if buffer.scratch_of is not None:
-        return f"scratch of {compiled.graph.nodes[buffer.scratch_of].location}"
-    return compiled.graph.tensors[buffer.tensors[0]].name
+def _name(compiled: Compiled, held: Held) -> str:
+    if held.buffer.scratch_of is not None:
+        return f"scratch of {compiled.graph.nodes[held.buffer.scratch_of].location}"
+    return compiled.graph.tensors[held.part.tensors[0]].name
 
 
 def _last_bytes(parts: tuple[Part, ...]) -> int:

@@ -16,7 +16,7 @@ from tinygen.memory.plan import Plan, plan
 from tinygen.quant import Numerics
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
-from tinygen.variants import Optimize, choose, scratch_bytes
+from tinygen.variants import Optimize, choose, kernels, without
 
 PORTABLE = "portable"
 
@@ -71,8 +71,8 @@ def compile_model(
     symbol = identifier(name or Path(model.path).stem)
     graph = passes.run(model.graph, (numerics,))
     choices = choose(graph, numerics, core, optimize)
-    arena = plan(graph, scratch_bytes(choices), core.alignment_bytes)
-    program = lower(graph, choices, arena, symbol)
+    arena = plan(graph, kernels(choices), core.alignment_bytes)
+    program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)
     runs = facts["environments"]

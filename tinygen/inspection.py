@@ -11,7 +11,8 @@ from tinygen.driver import Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph, Node, Tensor
-from tinygen.memory.plan import Plan, most_alive, peak_step
+from tinygen.memory.peak import peak
+from tinygen.memory.plan import Plan
 from tinygen.ops.spec import context_of
 from tinygen.quant import Numerics
 
@@ -134,6 +135,6 @@ def _facts(tensor: Tensor) -> TensorFacts:
 
 def _peak(graph: Graph, placed: Plan) -> tuple[str, tuple[TensorFacts, ...]]:
     """The moment that needs most memory, and the tensors alive then, largest first."""
-    step = peak_step(placed)
-    moment = graph.nodes[step].location if 0 <= step < len(graph.nodes) else "model inputs"
-    return moment, tuple(_facts(graph.tensors[b.tensors[0]]) for b in most_alive(placed) if b.tensors)
+    found = peak(placed)
+    moment = graph.nodes[found.step].location if 0 <= found.step < len(graph.nodes) else "model inputs"
+    return moment, tuple(_facts(graph.tensors[held.part.tensors[0]]) for held in found.held if held.part.tensors)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from tinygen import ops
 from tinygen.ir import Graph
-from tinygen.memory.lifetimes import buffers
-from tinygen.memory.plan import busiest_step
-from tinygen.ops.spec import Context, Kernel, Variant, context_of
+from tinygen.memory.peak import peak
+from tinygen.memory.plan import needed, plan
+from tinygen.ops.spec import Context, Kernel, Rows, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.target import Core
 
@@ -31,6 +32,11 @@ class Choice:
     variant: Variant
     kernel: Kernel
 
+    @cached_property
+    def rows(self) -> Rows | None:
+        """How the node is computed row by row, if it can be."""
+        return self.variant.rows(self.context) if self.variant.rows else None
+
 
 Choices = tuple[Choice | None, ...]
 PLAIN: frozenset[str] = frozenset()
@@ -41,19 +47,24 @@ def choose(graph: Graph, numerics: Numerics, core: Core, optimize: Optimize = Op
     """The kernel of every node, in order.
 
     For speed each node gets the best variant for the core, for flash the best that any core can run: it is shorter. For
-    RAM a node keeps the core's own unless its scratch is part of the peak.
+    RAM a node keeps the core's own unless another needs less at the peak.
     """
     contexts = [context_of(graph, node, numerics) for node in graph.nodes]
     features = PLAIN if optimize is Optimize.FLASH else core.features
     choices = [_choice(context, features) for context in contexts]
     if optimize is Optimize.RAM:
-        _lower_peak(graph, contexts, choices)
+        return _lower_peak(graph, core, choices)
     return tuple(choices)
 
 
-def scratch_bytes(choices: Sequence[Choice | None]) -> list[int]:
-    """The scratch of every node."""
-    return [choice.kernel.scratch_bytes if choice else 0 for choice in choices]
+def kernels(choices: Sequence[Choice | None]) -> list[Kernel | None]:
+    """What the planner is told of each node."""
+    return [choice.kernel if choice else None for choice in choices]
+
+
+def without(choices: Choices, nodes: Collection[int]) -> Choices:
+    """The choices, none for `nodes`."""
+    return tuple(None if index in nodes else choice for index, choice in enumerate(choices))
 
 
 def _choice(context: Context, features: frozenset[str]) -> Choice | None:
@@ -61,14 +72,41 @@ def _choice(context: Context, features: frozenset[str]) -> Choice | None:
     spec = ops.SPECS[context.node.op]
     if spec.alias:
         return None
-    variant = spec.variant_for(context, features)
-    return Choice(context, variant, (variant.params or spec.params)(context))
+    return _of(context, spec.variant_for(context, features))
 
 
-def _lower_peak(graph: Graph, contexts: Sequence[Context], choices: list[Choice | None]) -> None:
-    """Give the node at the peak its plain kernel, if that has less scratch, and so on with the peak that is left."""
-    while (step := busiest_step(buffers(graph, scratch_bytes(choices)))) >= 0:
-        present, plain = choices[step], _choice(contexts[step], PLAIN)
-        if present is None or plain is None or plain.kernel.scratch_bytes >= present.kernel.scratch_bytes:
-            return
-        choices[step] = plain
+def _of(context: Context, variant: Variant) -> Choice:
+    return Choice(context, variant, (variant.params or ops.SPECS[context.node.op].params)(context))
+
+
+def _lower_peak(graph: Graph, core: Core, choices: list[Choice | None]) -> Choices:
+    """The choices with which the plan is smallest when the node at its peak gets a more frugal kernel, again and again.
+
+    Of plans of one size the first counts, as its kernels are the faster ones.
+    """
+    best, least = tuple(choices), None
+    while True:
+        found = plan(graph, kernels(choices), core.alignment_bytes)
+        if least is None or found.arena_bytes < least:
+            best, least = tuple(choices), found.arena_bytes
+        step = peak(found).step
+        frugal = _frugal(graph, core, choices, step) if 0 <= step < len(choices) else None
+        if frugal is None:
+            return best
+        choices[step] = frugal
+
+
+def _frugal(graph: Graph, core: Core, choices: Sequence[Choice | None], step: int) -> Choice | None:
+    """The first kernel of a node, behind the chosen one, that needs fewer bytes with all that is alive then."""
+    present = choices[step]
+    if present is None:
+        return None
+
+    def need(choice: Choice) -> int:
+        changed = [*choices[:step], choice, *choices[step + 1 :]]
+        return needed(graph, kernels(changed), core.alignment_bytes, step)
+
+    variants = ops.SPECS[present.context.node.op].variants
+    later = variants[variants.index(present.variant) + 1 :]
+    possible = [v for v in later if v.features <= core.features and v.when(present.context)]
+    return next((c for c in (_of(present.context, v) for v in possible) if need(c) < need(present)), None)

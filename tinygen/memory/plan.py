@@ -1,19 +1,25 @@
-"""Places every buffer in one arena so that those needed at one moment share no byte."""
+"""Places every buffer in one arena so that no value is overwritten before it was read last."""
 
 from __future__ import annotations
 
-import random
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tinygen.ir import Graph
+from tinygen.memory.bounds import Forbidden, Item, lower_bound
 from tinygen.memory.lifetimes import Buffer, buffers
+from tinygen.memory.offsets import place
+from tinygen.memory.overlap import forbidden
+from tinygen.memory.rows import Run
+from tinygen.memory.rows import Run
+from tinygen.memory.views import Storage, storage
+from tinygen.ops.spec import Kernel
 
-ATTEMPTS = 300
-"""Orders tried by the search, fewer when one meets the lower bound."""
-
-Placed = list[tuple[Buffer, int]]
+Kernels = Sequence[Kernel | None]
+"""The kernel of each node; None for a node without code."""
+Placed = Sequence[tuple[Buffer, int]]
 
 
 @dataclass(frozen=True)
@@ -28,94 +34,82 @@ class Plan:
     """Each buffer with its offset."""
     arena_bytes: int
     alignment_bytes: int
+    lower_bound: int
+    """Bytes that every plan needs for these kernels in this order."""
+    moved: frozenset[int]
+    """Indices of the nodes that need no call: what they would move is in its place already."""
+    peak_step: int
+    """The step at which most bytes are needed, the earliest of equals; -1 is before the first node."""
+    runs: tuple[Run, ...] = ()
+    """The nodes that are computed row by row."""
+    rows: Mapping[int, Sequence[int]] = MappingProxyType({})
+    """Tensor id -> offset of each row, for tensors whose rows lie apart."""
+    runs: tuple[Run, ...] = ()
+    """The nodes that are computed row by row."""
+    rows: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Tensor id -> the offset of each of its rows, for every tensor whose rows each have a place of their own."""
 
 
-def plan(graph: Graph, scratch_bytes: Sequence[int], alignment_bytes: int = 4) -> Plan:
-    """The smallest plan that a bounded search finds; the same graph always gets the same one."""
-    wanted = buffers(graph, scratch_bytes)
-    return as_plan(_search(wanted, alignment_bytes), alignment_bytes)
+def plan(graph: Graph, kernels: Kernels, alignment_bytes: int = 4) -> Plan:
+    """The smallest plan that a bounded search finds; the same graph always gets the same one.
+
+    What is joined or cut along its outermost axis is not moved, unless a plan that moves it is smaller.
+    """
+    aliases = storage(graph, alignment_bytes, joined=False)
+    joined = storage(graph, alignment_bytes)
+    found = _plan(graph, kernels, joined, alignment_bytes)
+    if joined.moved == aliases.moved:
+        return found
+    return min(found, _plan(graph, kernels, aliases, alignment_bytes), key=lambda plan: plan.arena_bytes)
 
 
-def as_plan(placed: Placed, alignment_bytes: int) -> Plan:
+def needed(graph: Graph, kernels: Kernels, alignment_bytes: int, step: int) -> int:
+    """Bytes that every plan needs at one step."""
+    wanted = buffers(graph, _scratch(kernels), storage(graph, alignment_bytes, joined=False))
+    alive = [buffer for buffer in wanted if buffer.alive(step)]
+    return lower_bound(_items(alive, alignment_bytes), forbidden(graph, kernels, alive))
+
+
+def _busiest(wanted: Sequence[Buffer], items: Sequence[Item], limits: Forbidden) -> int:
+    """The step at which most bytes are needed."""
+
+    def need(step: int) -> int:
+        alive = [i for i, buffer in enumerate(wanted) if buffer.alive(step)]
+        pairs = ((a, b) for a, b in itertools.combinations(range(len(alive)), 2) if (alive[a], alive[b]) in limits)
+        return lower_bound([items[i] for i in alive], {(a, b): limits[alive[a], alive[b]] for a, b in pairs})
+
+    steps = sorted({part.first for buffer in wanted for part in buffer.parts})
+    return max(steps, key=need, default=-1)
+
+
+def _plan(graph: Graph, kernels: Kernels, places: Storage, alignment_bytes: int) -> Plan:
+    called = [None if i in places.moved else kernel for i, kernel in enumerate(kernels)]
+    wanted = buffers(graph, _scratch(called), places)
+    items, limits = _items(wanted, alignment_bytes), forbidden(graph, called, wanted)
+    found = place(items, limits)
+    placed = list(zip(wanted, found.offsets, strict=True))
+    return as_plan(placed, alignment_bytes, found.lower_bound, places.moved, _busiest(wanted, items, limits))
+
+
+def _scratch(kernels: Kernels) -> list[int]:
+    return [kernel.scratch_bytes if kernel else 0 for kernel in kernels]
+
+
+def _items(wanted: Sequence[Buffer], alignment_bytes: int) -> list[Item]:
+    return [Item(buffer.bytes, max(alignment_bytes, buffer.item_bytes)) for buffer in wanted]
+
+
+def as_plan(placed: Placed, alignment_bytes: int, lower_bound: int, moved: frozenset[int], peak_step: int) -> Plan:
     """The plan that puts each buffer at its offset."""
     return Plan(
-        MappingProxyType({tensor: offset for buffer, offset in placed for tensor in buffer.tensors}),
+        MappingProxyType(
+            {tensor: offset + part.offset for b, offset in placed for part in b.parts for tensor in part.tensors}
+        ),
         MappingProxyType({b.scratch_of: offset for b, offset in placed if b.scratch_of is not None}),
         tuple(placed),
-        _end(placed),
+        max((offset + buffer.bytes for buffer, offset in placed), default=0),
         max([alignment_bytes, *(buffer.item_bytes for buffer, _ in placed)]),
+        lower_bound,
+        moved,
+        peak_step,
     )
-
-
-def lower_bound(wanted: Sequence[Buffer]) -> int:
-    """Most bytes alive at one moment: no plan needs less."""
-    steps = {buffer.first for buffer in wanted}
-    return max((sum(b.bytes for b in wanted if b.first <= step <= b.last) for step in steps), default=0)
-
-
-def busiest_step(wanted: Sequence[Buffer]) -> int:
-    """The step at which most bytes are alive, the earliest of equals; -1 is before the first node."""
-    steps = sorted({buffer.first for buffer in wanted})
-    return max(steps, key=lambda step: sum(b.bytes for b in wanted if b.first <= step <= b.last), default=-1)
-
-
-def peak_step(plan: Plan) -> int:
-    """The step at which most bytes are alive under `plan`."""
-    return busiest_step([buffer for buffer, _ in plan.buffers])
-
-
-def most_alive(plan: Plan) -> list[Buffer]:
-    """The buffers that are alive at `peak_step`, largest first."""
-    step = peak_step(plan)
-    alive = [buffer for buffer, _ in plan.buffers if buffer.first <= step <= buffer.last]
-    return sorted(alive, key=lambda buffer: (-buffer.bytes, buffer.tensors))
-
-
-def _search(wanted: Sequence[Buffer], alignment: int) -> Placed:
-    """First-fit in several orders: by size, by time, then the best so far with one buffer moved to the front.
-
-    Moving a buffer that ends highest to the front lets it choose its place first, as in hill climbing over orders.
-    """
-    goal = lower_bound(wanted)
-    orders = [
-        sorted(wanted, key=lambda b: (-b.bytes, b.first, b.tensors)),
-        sorted(wanted, key=lambda b: (b.first, -b.bytes, b.tensors)),
-        sorted(wanted, key=lambda b: (-(b.last - b.first), -b.bytes, b.tensors)),
-    ]
-    best = min((_place(order, alignment) for order in orders), key=_end)
-    chance = random.Random(0)  # seeded: the same input gives the same bytes
-    order = [buffer for buffer, _ in best]
-    for _ in range(ATTEMPTS):
-        if _end(best) <= goal:
-            break
-        highest = [i for i, (b, offset) in enumerate(best) if offset + b.bytes == _end(best)]
-        moved = chance.choice(highest) if chance.random() < 0.5 else chance.randrange(len(order))
-        target = chance.randrange(moved + 1)
-        changed = [*order[:target], order[moved], *order[target:moved], *order[moved + 1 :]]
-        placed = _place(changed, alignment)
-        if _end(placed) <= _end(best):
-            best, order = placed, changed
-    return best
-
-
-def _end(placed: Placed) -> int:
-    return max((offset + buffer.bytes for buffer, offset in placed), default=0)
-
-
-def _place(order: Sequence[Buffer], alignment: int) -> Placed:
-    placed: Placed = []
-    for buffer in order:
-        placed.append((buffer, _fit(buffer, placed, max(alignment, buffer.item_bytes))))
-    return placed
-
-
-def _fit(buffer: Buffer, placed: Placed, alignment: int) -> int:
-    """The offset of the smallest gap that holds the buffer, or of the end of the last one."""
-    taken = sorted((offset, offset + other.bytes) for other, offset in placed if other.overlaps(buffer))
-    best, best_gap, free = -1, -1, 0
-    for start, end in taken:
-        gap = start - free
-        if gap >= buffer.bytes and (best < 0 or gap < best_gap):
-            best, best_gap = free, gap
-        free = max(free, -(-end // alignment) * alignment)
-    return best if best >= 0 else free

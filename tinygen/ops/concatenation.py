@@ -74,4 +74,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.JOIN,
+    moves=True,
 )

@@ -62,4 +62,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.JOIN,
+    moves=True,
 )

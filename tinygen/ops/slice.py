@@ -68,4 +68,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.COPY,
+    moves=True,
 )

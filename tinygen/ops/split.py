@@ -65,4 +65,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.SPLIT,
+    moves=True,
 )

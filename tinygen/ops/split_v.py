@@ -72,4 +72,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.SPLIT,
+    moves=True,
 )

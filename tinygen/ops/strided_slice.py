@@ -184,4 +184,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.COPY,
+    moves=True,
 )

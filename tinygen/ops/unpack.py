@@ -64,4 +64,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=movement.SPLIT,
+    moves=True,
 )

@@ -1,0 +1,87 @@
+"""Turns lifetimes and what kernels say of overlapping into the distances at which two buffers must not lie."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from tinygen.ir import Graph
+from tinygen.memory.bounds import Intervals
+from tinygen.memory.lifetimes import Buffer, Part
+from tinygen.ops.spec import Kernel, Overlap
+
+
+def forbidden(
+    graph: Graph, kernels: Sequence[Kernel | None], wanted: Sequence[Buffer]
+) -> dict[tuple[int, int], Intervals]:
+    """(index of one buffer, of another) -> what the difference of their offsets must not be."""
+    found = {}
+    for a, b in itertools.combinations(range(len(wanted)), 2):
+        one, other = wanted[a], wanted[b]
+        if one.first <= other.last and other.first <= one.last:
+            intervals = _between(graph, kernels, one, other)
+            if intervals:
+                found[a, b] = intervals
+    return found
+
+
+def _between(graph: Graph, kernels: Sequence[Kernel | None], one: Buffer, other: Buffer) -> Intervals:
+    """What offset of `other` - offset of `one` must not be."""
+    intervals: list[tuple[int, int]] = []
+    for p, q in itertools.product(one.parts, other.parts):
+        if not p.meets(q):
+            continue
+        shift = p.offset - q.offset
+        if q.first < q.last == p.first:
+            intervals += [(1 - high + shift, 1 - low + shift) for low, high in _parts(graph, kernels, q, p)]
+        else:
+            intervals += [(low + shift, high + shift) for low, high in _parts(graph, kernels, p, q)]
+    return _merged(intervals)
+
+
+def _parts(graph: Graph, kernels: Sequence[Kernel | None], source: Part, result: Part) -> Intervals:
+    """What offset of `result` - offset of `source` must not be: they share no byte, unless one becomes the other.
+
+    That is so when the node that writes the result, or has it as its scratch, is the last to read the source. A node
+    that takes the source several times must allow the distance for each of them.
+    """
+    step = result.first
+    kernel = kernels[step] if 0 <= step < len(kernels) else None
+    whole = ((1 - result.bytes, source.bytes),)
+    if kernel is None or source.last != step or source.first == step:
+        return whole
+    node = graph.nodes[step]
+    operands = [k for k in kernel.operands if node.inputs[k] in source.tensors]
+    if result.tensors:
+        output = next((k for k, tensor in enumerate(node.outputs) if tensor in result.tensors), None)
+        rules = [rule for rule in kernel.overlaps if rule.output == output]
+    else:
+        rules = list(kernel.scratch_overlaps)
+    left: list[tuple[int, int]] = []
+    for operand in operands:
+        left += unsafe([rule for rule in rules if rule.operand == operand], source.bytes, result.bytes)
+    return _merged(left) if operands else whole
+
+
+def unsafe(rules: Iterable[Overlap], in_bytes: int, out_bytes: int) -> Intervals:
+    """The distances from an input to an output at which they share bytes and no rule says that they may."""
+    rules = tuple(rules)
+    low = max((rule.most + 1 for rule in rules if rule.most is not None), default=1 - out_bytes)
+    high = min((rule.least for rule in rules if rule.least is not None), default=in_bytes)
+    low, high = max(low, 1 - out_bytes), min(high, in_bytes)
+    left = []
+    for exact in sorted({value for rule in rules for value in rule.exact if low <= value < high}):
+        left.append((low, exact))
+        low = exact + 1
+    return tuple((start, end) for start, end in (*left, (low, high)) if start < end)
+
+
+def _merged(intervals: Iterable[tuple[int, int]]) -> Intervals:
+    """Their union, sorted and apart."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(interval for interval in intervals if interval[0] < interval[1]):
+        if found and low <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return tuple(found)

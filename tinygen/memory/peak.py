@@ -1,0 +1,62 @@
+"""Finds what makes the peak of a plan: the tensors that are kept then, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinygen.memory.lifetimes import Buffer, Part
+from tinygen.memory.plan import Plan
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that hold a value at a moment."""
+
+    buffer: Buffer
+    part: Part
+    start: int
+    """Offset in the arena."""
+
+    @property
+    def end(self) -> int:
+        """The offset behind them."""
+        return self.start + self.part.bytes
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The moment at which most bytes are needed."""
+
+    step: int
+    """Index of the node; -1 is before the first, their number after the last."""
+    bytes: int
+    """How many bytes, those that two values share counted once."""
+    held: tuple[Held, ...]
+    """What holds them, the largest first; what lies inside another tensor that is alive is left out."""
+
+    def shared_bytes(self, held: Held) -> int:
+        """How many of its bytes are those of something larger, or before it in `held`, too."""
+        others = [other for other in self.held[: self.held.index(held)] if other.buffer is not held.buffer]
+        spans = [(max(held.start, other.start), min(held.end, other.end)) for other in others]
+        return _covered(spans)
+
+
+def peak(plan: Plan) -> Peak:
+    """The peak of `plan`."""
+    step = plan.peak_step
+    held = [Held(b, part, offset + part.offset) for b, offset in plan.buffers for part in b.alive(step)]
+    shown: list[Held] = []
+    for one in sorted(held, key=lambda one: (-one.part.bytes, one.start, one.part.tensors)):
+        if not any(one.buffer is other.buffer and other.start <= one.start and one.end <= other.end for other in shown):
+            shown.append(one)
+    return Peak(step, _covered([(one.start, one.end) for one in held]), tuple(shown))
+
+
+def _covered(spans: Sequence[tuple[int, int]]) -> int:
+    """Bytes in at least one of the spans."""
+    total = end = 0
+    for start, stop in sorted(spans):
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
