@@ -214,3 +214,9 @@ def test_zeros_rise_with_the_share(mask: masks.Mask, share: float) -> None:
     kernel = KERNEL[:, :, :8]
     zeros = (~mask(kernel, share, False)).sum()
     assert zeros == pytest.approx(share * 0.5 * kernel.size, abs=8)
+
+
+def test_layers_that_are_joined_keep_multiples_of_four_each() -> None:
+    channels = channels_of(_branches())
+    sizes = sorted(len(group) for group in channels.groups)
+    assert sizes == [4, 6, 8]  # c with a part of the gate; last; a and b with the other part of it

@@ -51,7 +51,7 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """The channels of a model: its sites, and the removable units, those of linked layers in one group.
+    """The channels of a model: its sites, and the removable units, those in one group that the same layers have.
 
     `alive` below is a bool for each unit, False for those to be removed.
     """
@@ -77,17 +77,19 @@ def channels_of(model: keras.Model) -> Channels:
     for tensor in model.outputs:
         tracer.fix(tracer.channels[id(tensor)])
     known = tuple(Site(call, tracer.roots(ins), tracer.roots(outs)) for call, ins, outs in tracer.sites)
-    return Channels(known, _linked([site.outputs for site in known if site.chooses]), len(tracer.parents))
+    return Channels(known, _grouped([site.outputs for site in known if site.chooses]), len(tracer.parents))
 
 
-def _linked(sets: list[Array]) -> tuple[Array, ...]:
-    """The removable units of `sets`, those of sets with a common unit put together."""
-    groups: list[set[int]] = []
-    for units in sets:
-        merged = {int(unit) for unit in units} - {FIXED}
-        apart = [group for group in groups if not group & merged]
-        groups = [*apart, merged.union(*[group for group in groups if group & merged])]
-    return tuple(np.array(sorted(group), np.int64) for group in groups if group)
+def _grouped(sets: list[Array]) -> tuple[Array, ...]:
+    """The removable units of `sets`, those together that are members of the same sets."""
+    members: dict[int, list[int]] = {}
+    for index, units in enumerate(sets):
+        for unit in np.unique(units[units != FIXED]):
+            members.setdefault(int(unit), []).append(index)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for unit in sorted(members):
+        groups.setdefault(tuple(members[unit]), []).append(unit)
+    return tuple(np.array(group, np.int64) for group in groups.values())
 
 
 @dataclass

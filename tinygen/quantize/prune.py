@@ -61,7 +61,7 @@ def prune_channels(
         importance = channel_importance(model, channels, train)
         progressed = number / rounds
         alive = (
-            _by_layer(channels, importance, {name: _between(*ends, progressed) for name, ends in wanted.items()})
+            _by_layer(channels, importance, {index: _between(*ends, progressed) for index, ends in wanted.items()})
             if keep
             else _by_cost(channels, importance, int(full * share**progressed), multiple)
         )
@@ -116,8 +116,8 @@ def _price(channels: Channels, alive: Array, block: Array, importance: Array, no
     return importance[block].sum() / max(1, now - macs(channels, after)), block
 
 
-def _wanted(channels: Channels, keep: Mapping[str, float], multiple: int) -> dict[str, tuple[int, int]]:
-    """Layer -> (removable channels, how many of them are to stay), for the layers that `keep` names."""
+def _wanted(channels: Channels, keep: Mapping[str, float], multiple: int) -> dict[int, tuple[int, int]]:
+    """Group of `channels` -> (its channels, how many of them are to stay), for the layers that `keep` names."""
     sites = {site.name: site for site in channels.sites if site.chooses and (site.outputs != FIXED).any()}
     wanted = {}
     for pattern, part in keep.items():
@@ -126,10 +126,16 @@ def _wanted(channels: Channels, keep: Mapping[str, float], multiple: int) -> dic
             raise QuantizeError(
                 "no layer with that name can lose channels", where=f"keep: {pattern}", expected=", ".join(sites)
             )
-        for name in names:
-            count = len(np.unique(sites[name].outputs[sites[name].outputs != FIXED]))
-            wanted[name] = count, min(count, max(multiple, round(part * count / multiple) * multiple))
+        units = np.concatenate([sites[name].outputs for name in names])
+        for index, group in enumerate(channels.groups):
+            if np.isin(group, units).any():
+                wanted[index] = len(group), rounded(part, len(group), multiple)
     return wanted
+
+
+def rounded(share: float, count: int, multiple: int) -> int:
+    """The multiple nearest to `share` of `count` channels, one at least; all of them where they are fewer."""
+    return min(count, max(multiple, round(share * count / multiple) * multiple))
 
 
 def _between(first: int, last: int, progressed: float) -> int:
@@ -137,14 +143,12 @@ def _between(first: int, last: int, progressed: float) -> int:
     return round(first * math.pow(last / first, progressed))
 
 
-def _by_layer(channels: Channels, importance: Array, counts: Mapping[str, int]) -> Array:
-    """What is left when each named layer keeps so many channels, its most important ones."""
+def _by_layer(channels: Channels, importance: Array, counts: Mapping[int, int]) -> Array:
+    """What is left when each given group keeps so many channels, its most important ones."""
     alive = _all_alive(channels)
-    for site in channels.sites:
-        if site.name in counts:
-            units = np.unique(site.outputs[site.outputs != FIXED])
-            units = units[alive[units]]  # a layer before it may share them
-            alive[units[np.argsort(importance[units], kind="stable")[: max(0, len(units) - counts[site.name])]]] = False
+    for index, count in counts.items():
+        units = channels.groups[index]
+        alive[units[np.argsort(importance[units], kind="stable")[: len(units) - count]]] = False
     return alive
 
 

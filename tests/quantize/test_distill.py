@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.quantize.networks import convolutional, digits, first, trained
+from tinygen.errors import QuantizeError
+from tinygen.quantize.data import Data
+from tinygen.quantize.distill import distill, narrower, softened
+from tinygen.quantize.evaluate import score_keras
+
+TRAIN, VALIDATION = digits().train, digits().validation
+
+
+def test_the_narrower_model_has_fewer_channels_everywhere_and_fresh_weights() -> None:
+    model = convolutional(width=16)
+    half, again, other = narrower(model, 0.5, seed=1), narrower(model, 0.5, seed=1), narrower(model, 0.5, seed=2)
+    assert [half.get_layer(name).filters for name in ("stem", "pointwise", "wide")] == [8, 8, 16]
+    assert half.output_shape == model.output_shape
+    np.testing.assert_array_equal(half.get_layer("wide").get_weights()[0], again.get_layer("wide").get_weights()[0])
+    assert (half.get_layer("wide").get_weights()[0] != other.get_layer("wide").get_weights()[0]).any()
+    assert narrower(model, 0.01).get_layer("stem").filters == 4
+
+
+def test_with_alpha_1_only_the_teacher_is_followed() -> None:
+    student = narrower(trained(), 0.5, seed=3)
+    wrong = Data(TRAIN.x, (TRAIN.y + 1) % 10)
+    taught = distill(trained(), student, wrong, VALIDATION, alpha=1.0, epochs=4, learning_rate=1e-2, seed=4)
+    assert score_keras(taught, VALIDATION).accuracy > 0.6
+    for before, after in zip(student.get_weights(), narrower(trained(), 0.5, seed=3).get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)  # the student that was given stays as it was
+
+
+def test_without_the_teacher_the_loss_is_cross_entropy() -> None:
+    """alpha 0 for a model of logits and one of probabilities with equal weights: the same training."""
+    weights = np.random.default_rng(0).normal(0, 0.1, (64, 10)).astype(np.float32)
+    trained_to = []
+    for activation in (None, "softmax"):
+        student = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, activation=activation)])
+        student.set_weights([weights, np.zeros(10)])
+        few = first(TRAIN, 128)
+        taught = distill(trained(), student, few, VALIDATION, alpha=0.0, epochs=2, learning_rate=1e-2)
+        trained_to.append(taught.get_weights()[0])
+    np.testing.assert_allclose(trained_to[0], trained_to[1], atol=2e-4)
+
+
+def test_softened_probabilities_come_closer_to_each_other() -> None:
+    logits = np.array([[2.0, 0.0, -1.0]])
+    np.testing.assert_allclose(softened(logits, 1.0), np.exp(logits) / np.exp(logits).sum())
+    np.testing.assert_allclose(softened(softened(logits, 1.0), 2.0), softened(logits / 2, 1.0))
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    student = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(9)])
+    with pytest.raises(QuantizeError, match=r"found \[8, 8, 1\] -> \[9\], expected \[8, 8, 1\] -> \[10\]"):
+        distill(trained(), student, TRAIN, VALIDATION)
+    with pytest.raises(QuantizeError, match=r"found temperature 0, alpha 0\.5"):
+        distill(trained(), convolutional(), TRAIN, VALIDATION, temperature=0, alpha=0.5)
+    with pytest.raises(QuantizeError, match="a width is a share of the channels, found 2"):
+        narrower(convolutional(), 2)
