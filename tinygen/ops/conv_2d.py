@@ -18,8 +18,9 @@ from tinygen.ops import (
     pointwise_dsp,
     pointwise_mve,
     weighted,
+    window_walk,
 )
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Overlap, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
 OPERANDS = weighted.Operands(channel_axis=0)
@@ -74,7 +75,18 @@ def params(context: Context) -> Kernel:
         "padded": window.padded,
         "pixels": context.output.size // filters.shape[0],
     }
-    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling))
+    rule = _overlap(context, per_group, len(values["lanes"]))
+    values["apart"] = window_walk.words(rule)
+    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling), overlaps=(rule,))
+
+
+def _overlap(context: Context, per_group: int, lanes: int) -> Overlap:
+    """Some filters at a time are summed, then written; each reads the channels of its group."""
+    depth, window = context.input(1).shape[3], convolution_geometry(context)
+    filters = range(0, context.output.shape[3], lanes)
+    groups = [first // per_group * depth for first in filters]
+    blocks = [((read, read + depth), (first, first + lanes)) for read, first in zip(groups, filters, strict=True)]
+    return window_walk.by_pixels(context, window_walk.axes(window), blocks)
 
 
 def _is_pointwise(context: Context) -> bool:

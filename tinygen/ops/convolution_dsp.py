@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tinygen.ops import byte_pairs, dsp, weighted
+from tinygen.ops import byte_pairs, dsp, weighted, window_walk
 from tinygen.ops.byte_pairs import WORD_BYTES
 from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.ops.unroll import chunk
@@ -169,7 +169,9 @@ def params(context: Context) -> Kernel:
         "blocks_words": words.size,
         "finish": finish.values,
     }
-    return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes)
+    rule = window_walk.by_rows(context, window, layout.turned)
+    values["apart"] = window_walk.words(rule)
+    return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes, (rule,))
 
 
 def _layouts(context: Context) -> list[Layout]:

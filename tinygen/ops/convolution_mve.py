@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.ops import dsp, mve, weighted
+from tinygen.ops import dsp, mve, weighted, window_walk
 from tinygen.ops.mve import CHANNELS, LANES
 from tinygen.ops.pointwise_mve import MOST_CHANNELS, PAIRS, PIXELS, blocks
 from tinygen.ops.spec import Constant, Context, Kernel
@@ -50,7 +50,10 @@ def params(context: Context) -> Kernel:
         "window_bytes": window_bytes,
         "fill": x.zero_point,
     }
-    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, PAIRS)),), PIXELS * window_bytes)
+    rule = window_walk.by_pixels(context, window_walk.axes(window), group=PIXELS)
+    values["apart"] = window_walk.words(rule)
+    words = Constant("words", mve.words(found.rows, finish, PAIRS))
+    return Kernel(values, (0,), (words,), PIXELS * window_bytes, (rule,))
 
 
 def _rows(window: Geometry, channels: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ What lies under an output is gathered in a row of bytes; from there on it is a r
 
 from __future__ import annotations
 
-from tinygen.ops import dsp, lanes, weighted
+from tinygen.ops import dsp, lanes, weighted, window_walk
 from tinygen.ops.lanes import WORD_BYTES
 from tinygen.ops.spec import Context, Kernel
 from tinygen.ops.window import convolution_geometry
@@ -40,4 +40,6 @@ def params(context: Context) -> Kernel:
         "fill": x.zero_point,
         "aligned": aligned,
     }
-    return Kernel(values, (0,), constants, layer.scratch_bytes + window_bytes)
+    rule = window_walk.by_pixels(context, window_walk.axes(window))
+    values["apart"] = window_walk.words(rule)
+    return Kernel(values, (0,), constants, layer.scratch_bytes + window_bytes, (rule,))

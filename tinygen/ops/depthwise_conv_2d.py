@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, depthwise_dsp, depthwise_mve, depthwise_v6m, depthwise_window_dsp, weighted
+from tinygen.ops import (
+    checks,
+    depthwise_dsp,
+    depthwise_mve,
+    depthwise_v6m,
+    depthwise_window_dsp,
+    weighted,
+    window_walk,
+)
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -55,7 +63,11 @@ def params(context: Context) -> Kernel:
         "padded": window.padded,
     }
     weights = np.ascontiguousarray(np.moveaxis(filters[0], 2, 0))
-    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling, weights))
+    inputs = [channel // values["multiplicity"] for channel in range(filters.shape[3])]
+    blocks = [((read, read + 1), (channel, channel + 1)) for channel, read in enumerate(inputs)]
+    rule = window_walk.by_pixels(context, window_walk.axes(window), blocks)
+    values["apart"] = window_walk.words(rule)
+    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling, weights), overlaps=(rule,))
 
 
 def cost(context: Context) -> Cost:

@@ -56,7 +56,7 @@ def params(context: Context) -> Kernel:
     }
     sums_bytes = 0 if fused else SUM_BYTES * plane.along.output
     constants = planes.weights(taps, scaling), *scaling.constants
-    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width) + sums_bytes)
+    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width) + sums_bytes, (planes.overlap(context),))
 
 
 def _ways(context: Context) -> list[Plane]:

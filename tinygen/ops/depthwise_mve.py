@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import dsp, mve, weighted
+from tinygen.ops import dsp, mve, weighted, window_walk
 from tinygen.ops.mve import Finish
 from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.ops.window import Geometry, convolution_geometry
@@ -64,7 +64,9 @@ def params(context: Context) -> Kernel:
         "finish": finish.values,
         **_taps(found.rows, window, channels),
     }
-    return Kernel(values, (0,), (Constant("words", words),), ROWS * _reach(window) * channels)
+    rule = window_walk.by_new_rows(context, window)
+    values["apart"] = window_walk.words(rule)
+    return Kernel(values, (0,), (Constant("words", words),), ROWS * _reach(window) * channels, (rule,))
 
 
 def _reach(window: Geometry) -> int:

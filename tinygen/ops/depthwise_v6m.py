@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant, scaled_line
-from tinygen.ops import dsp, weighted
+from tinygen.ops import dsp, weighted, window_walk
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.ops.window import convolution_geometry
@@ -63,7 +63,9 @@ def params(context: Context) -> Kernel:
     filters = found.rows.reshape(depth, ROWS, ROWS)
     taps = np.ascontiguousarray(filters.transpose(0, 2, 1) if turned else filters).astype(np.int8)
     constants = Constant("weights", taps), Constant("scales", line.words.astype(np.int32))
-    return Kernel(values, (0,), constants, ROWS * reach * WORD_BYTES)
+    rule = window_walk.by_rows_of_planes(context, window, turned)
+    values["apart"] = window_walk.words(rule, depth)
+    return Kernel(values, (0,), constants, ROWS * reach * WORD_BYTES, (rule,))
 
 
 def _line(context: Context, found: Sums) -> ScaledLine | None:

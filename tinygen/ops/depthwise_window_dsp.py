@@ -44,7 +44,7 @@ def params(context: Context) -> Kernel:
         "steps": _steps(plane),
     }
     constants = planes.weights(taps, scaling), *scaling.constants
-    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width))
+    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width), (planes.overlap(context),))
 
 
 def _outputs(plane: Plane) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygen import quant, requantize
 from tinygen.ir import Array
-from tinygen.ops import dsp, weighted
-from tinygen.ops.spec import Constant, Context
+from tinygen.ops import dsp, weighted, window_walk
+from tinygen.ops.spec import Constant, Context, Overlap
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import Geometry, convolution_geometry
 
@@ -122,7 +122,13 @@ def values(context: Context, plane: Plane, width: int, scaled: Scaling) -> dict[
         "out_along": plane.along.output,
         "out_down_step": out_down,
         "out_along_step": out_along,
+        "apart": window_walk.words(overlap(context), x.shape[3]),
     }
+
+
+def overlap(context: Context) -> Overlap:
+    """Where the output may lie over the input."""
+    return window_walk.by_planes(context, convolution_geometry(context))
 
 
 def plane_bytes(plane: Plane, width: int) -> int:

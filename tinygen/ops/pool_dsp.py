@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from tinygen import quant
-from tinygen.ops import reduction
-from tinygen.ops.spec import Context, Kernel, Variant
+from tinygen.ops import reduction, window_walk
+from tinygen.ops.spec import Context, Kernel, Overlap, Variant
 
 WORD_BYTES = 4
 MOST_AREA = 255
@@ -37,7 +37,24 @@ def _params(context: Context, average: bool) -> Kernel:
         "columns": values["area"] if whole_rows else values["kernel_width"],
         "least_word": (values["clamp_min"] & 0xFF) * 0x01010101,
     }
-    return replace(kernel, values=values)
+    rule = _overlap(context, WORD_BYTES * values["words"], average)
+    values["apart"] = window_walk.words(rule, channels)
+    return replace(kernel, values=values, overlaps=(rule,))
+
+
+def _overlap(context: Context, size: int, average: bool) -> Overlap:
+    """A few channels at a time, the last ones with some that are written already.
+
+    The maximum of a window that holds it is the same again, so whole pixels are as safe as without those.
+    """
+    channels = context.input(0).shape[3]
+    starts = range(0, channels, size)
+    spans = [(first, min(first + size, channels)) for first in starts]
+    rule = reduction.pool_overlap(context, [(min(first, channels - size), end) for first, end in spans])
+    once = reduction.pool_overlap(context, spans)
+    if average or once.most is None or once.most % channels or once.most == rule.most:
+        return rule
+    return replace(rule, exact=(once.most,))
 
 
 def variant(average: bool) -> Variant:

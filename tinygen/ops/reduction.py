@@ -11,10 +11,11 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import CTYPES, Array
-from tinygen.ops import checks, movement
+from tinygen.ops import checks, movement, window_walk
 from tinygen.ops.movement import Axis
-from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
+from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Overlap, Variant, elementwise_cost
 from tinygen.ops.window import Geometry, Window, geometry, read_window
+from tinygen.ops.window_walk import Span
 
 FUSED = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 """Activations that an 8-bit pooling takes; for the others the interpreter's clamp is undefined."""
@@ -90,7 +91,14 @@ def pool_kernel(context: Context, average: bool) -> Kernel:
         "clamp_min": low,
         "clamp_max": high,
     }
-    return Kernel(values)
+    rule = pool_overlap(context, [(channel, channel + 1) for channel in range(x.shape[3])])
+    return Kernel({**values, "apart": window_walk.words(rule)}, overlaps=(rule,))
+
+
+def pool_overlap(context: Context, spans: Sequence[Span]) -> Overlap:
+    """Where the output of a pooling may lie over its input: `spans` of channels are computed one after another."""
+    blocks = [(span, span) for span in spans]
+    return window_walk.by_pixels(context, window_walk.axes(pool_geometry(context)), blocks)
 
 
 def axes_input(context: Context, index: int = 1) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, weighted
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
+from tinygen.ops import checks, weighted, window_walk
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Overlap, Variant
 from tinygen.ops.window import Geometry, Window, geometry, read_window
 
 OPERANDS = weighted.Operands(channel_axis=0, x=2, weights=1, bias=3)
@@ -109,7 +109,22 @@ def params(context: Context) -> Kernel:
         "rows": _axis(window, 0),
         "columns": _axis(window, 1),
     }
-    return Kernel(values, (2,), weighted.constants(context, OPERANDS, scaling))
+    rule = _overlap(context, (values["rows"], values["columns"]))
+    values["apart"] = window_walk.words(rule)
+    return Kernel(values, (2,), weighted.constants(context, OPERANDS, scaling), overlaps=(rule,))
+
+
+def _overlap(context: Context, axes: Sequence[dict[str, Any]]) -> Overlap:
+    """Each output reads all channels under it."""
+    spans = []
+    for axis in axes:
+        outputs = np.arange(axis["size"])
+        first = np.maximum(outputs + axis["first"], 0) // axis["stride"]
+        end = np.minimum((outputs + axis["pad"]) // axis["stride"], axis["taken"] - 1) + 1
+        spans.append(np.stack([np.minimum(first, end), end], axis=1))
+    depth, filters = context.input(2).shape[3], context.output.shape[3]
+    blocks = [((0, depth), (channel, channel + 1)) for channel in range(filters)]
+    return window_walk.by_pixels(context, (spans[0], spans[1]), blocks, operand=2)
 
 
 def _axis(window: Geometry, axis: int) -> dict[str, Any]:
