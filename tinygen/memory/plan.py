@@ -13,7 +13,6 @@ from tinygen.memory.lifetimes import Buffer, buffers
 from tinygen.memory.offsets import place
 from tinygen.memory.overlap import forbidden
 from tinygen.memory.rows import Run
-from tinygen.memory.rows import Run
 from tinygen.memory.views import Storage, storage
 from tinygen.ops.spec import Kernel
 
@@ -40,10 +39,6 @@ class Plan:
     """Indices of the nodes that need no call: what they would move is in its place already."""
     peak_step: int
     """The step at which most bytes are needed, the earliest of equals; -1 is before the first node."""
-    runs: tuple[Run, ...] = ()
-    """The nodes that are computed row by row."""
-    rows: Mapping[int, Sequence[int]] = MappingProxyType({})
-    """Tensor id -> offset of each row, for tensors whose rows lie apart."""
     runs: tuple[Run, ...] = ()
     """The nodes that are computed row by row."""
     rows: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
