@@ -126,6 +126,8 @@ def _values(program: Program) -> dict[str, Any]:
         "upper": program.name.upper(),
         "version": __version__,
         "far_bytes": _far_bytes(program),
+        "streams": program.streams,
+        "fed": program.fed,
         "inputs": _inputs(program),
         "outputs": [_port(port) for port in program.outputs],
     }
@@ -237,7 +239,7 @@ def _far_bytes(program: Program) -> int:
 def _array(data: Data) -> dict[str, Any]:
     return {
         "symbol": data.symbol,
-        "ctype": CTYPES[data.dtype],
+        "ctype": CTYPES.get(data.dtype, f"{data.dtype}_t"),
         "count": max(1, data.data.size),
         "comment": data.comment,
         "plain": data.plain,

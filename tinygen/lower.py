@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygen import ops
-from tinygen.ir import CTYPES, Array, Graph, Node, Tensor
+from tinygen.ir import CTYPES, Array, Graph, Tensor
 from tinygen.memory.plan import Plan
+from tinygen.memory.rows import GIVEN, Event, Run, row_bytes, turns
+from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.variants import Choice
 
 SUFFIXES = {"int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "int64": "s64", "float32": "f32", "bool": "b"}
@@ -47,6 +51,30 @@ class Call:
     comment: str
     outputs: tuple[int, ...]
     """Ids of the tensors that are complete after it."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Layers that are computed row by row: a function that makes their rows, each when it is needed."""
+
+    function: str
+    layers: tuple[Call, ...]
+    """Each for row `y` of its output, with `arena` at hand."""
+    order: str
+    """The array that tells whose row is made, by the layer's place in `layers`; behind them comes a given row's."""
+    events: int
+    given: Given | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input that the caller gives row by row."""
+
+    port: Port
+    address: str
+    """The C expression of where row `y` is kept."""
+    row_bytes: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -87,12 +115,25 @@ class Program:
     functions: tuple[Function, ...]
     data: tuple[Data, ...]
     calls: tuple[Call, ...]
+    """Every layer."""
+    steps: tuple[Call | Stream, ...]
+    """What the inference does."""
     stops: tuple[Stop, ...]
     """In the order of the inference."""
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     plan: Plan
     macs: int
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The layers that are computed row by row."""
+        return tuple(step for step in self.steps if isinstance(step, Stream))
+
+    @property
+    def fed(self) -> Stream | None:
+        """What takes the input row by row, where the caller gives it so."""
+        return next((stream for stream in self.streams if stream.given), None)
 
 
 def identifier(text: str) -> str:
@@ -104,9 +145,13 @@ def identifier(text: str) -> str:
 def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str) -> Program:
     """The program of `graph` under `plan`, every symbol prefixed with `name`."""
     builder = _Builder(graph, plan, name)
-    for index, (node, choice) in enumerate(zip(graph.nodes, choices, strict=True)):
-        if choice is not None:
-            builder.add(index, node, choice)
+    runs = {index: run for run in plan.runs for index in range(run.first, run.last + 1)}
+    for index, choice in enumerate(choices):
+        if index in runs:
+            if index == runs[index].first:
+                builder.add_run(runs[index], choices)
+        elif choice is not None:
+            builder.add(index, choice)
     inputs = tuple(builder.port(f"{name}_input_{i}", tensor) for i, tensor in enumerate(graph.inputs))
     outputs = tuple(builder.port(f"{name}_output_{i}", tensor) for i, tensor in enumerate(graph.outputs))
     macs = sum(ops.SPECS[c.context.node.op].cost(c.context).macs for c in choices if c is not None)
@@ -115,7 +160,8 @@ def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str)
         tuple(builder.functions.values()),
         tuple(builder.data.values()),
         tuple(builder.calls),
-        tuple(builder.stop(call) for call in builder.calls),
+        tuple(builder.steps),
+        tuple(builder.stops),
         inputs,
         outputs,
         plan,
@@ -131,38 +177,117 @@ class _Builder:
         self.functions: dict[str, Function] = {}
         self.data: dict[tuple[str, tuple[int, ...], bytes], Data] = {}
         self.calls: list[Call] = []
+        self.steps: list[Call | Stream] = []
+        self.stops: list[Stop] = []
         self._counts: dict[str, int] = {}
 
-    def add(self, index: int, node: Node, choice: Choice) -> None:
-        """The call of one node, with its function and arrays."""
-        kernel, context = choice.kernel, choice.context
-        layer = len(self.calls)
-        arguments = [self.address(node.inputs[operand], const=True) for operand in kernel.operands]
+    def add(self, index: int, choice: Choice) -> None:
+        """One node as a layer of its own, with its function and arrays."""
+        node = choice.context.node
+        inputs = [self.address(node.inputs[operand], const=True) for operand in choice.kernel.operands]
+        outputs = [self.address(tensor) for tensor in node.outputs]
+        call = self.call(index, choice, choice.kernel, choice.variant.template, inputs, outputs)
+        self.steps.append(call)
+        sizes = {tensor: self.graph.tensors[tensor].bytes for tensor in node.outputs}
+        pieces = tuple(Piece(tensor, 0, self.plan.tensors[tensor], size) for tensor, size in sizes.items())
+        self.stops.append(Stop(call.layer, pieces))
+
+    def call(
+        self, index: int, choice: Choice, kernel: Kernel, template: str, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> Call:
+        """The call of a kernel for node `index`, with the C expressions of its inputs and outputs."""
+        context, layer = choice.context, len(self.calls)
+        node = context.node
+        arguments = list(inputs)
         for constant in kernel.constants:
             symbol = f"{self.name}_{layer}_{node.op}_{constant.role}"
             arguments.append(self.array(symbol, constant.data, f"layer {layer}, {node.location}: {constant.role}"))
         if kernel.scratch_bytes:
             arguments.append(f"arena + {self.plan.scratch[index]}")
-        arguments += [self.address(tensor) for tensor in node.outputs]
-        shapes = ", ".join(_shape(context.input(i)) for i in kernel.operands if i < len(context.node.inputs))
-        outputs = ", ".join(_shape(tensor) for tensor in context.outputs)
-        comment = f"layer {layer}, {node.location}: {shapes} -> {outputs}"
-        function = self.function(choice)
+        arguments += outputs
+        shapes = ", ".join(_shape(context.input(i)) for i in kernel.operands if i < len(node.inputs))
+        made = ", ".join(_shape(tensor) for tensor in context.outputs)
+        comment = f"layer {layer}, {node.location}: {shapes} -> {made}"
+        function = self.function(context, template, kernel.values)
         self.calls.append(Call(layer, function, tuple(arguments), comment, node.outputs))
+        return self.calls[-1]
 
-    def function(self, choice: Choice) -> str:
+    def add_run(self, run: Run, choices: Sequence[Choice | None]) -> None:
+        """Nodes that are computed row by row."""
+        first = len(self.calls)
+        layers = [self.row_call(index, choices[index]) for index in range(run.first, run.last + 1)]
+        given = self.given() if GIVEN in {event.node for event in run.events} else None
+        order_of_turns = [len(layers) if event.node == GIVEN else event.node - run.first for event in run.events]
+        comment = f"layers {first} to {first + len(layers) - 1}: whose row is next"
+        order = self.array(f"{self.name}_{first}_order", np.array(order_of_turns, np.uint8), comment)
+        name = f"{self.name}_rows_{first}"
+        self.steps.append(Stream(name, tuple(layers), order, len(order_of_turns), given))
+        for event in run.events:
+            if event.node != GIVEN:
+                self.stops.append(self.row_stop(first + event.node - run.first, event, choices[event.node]))
+
+    def row_call(self, index: int, choice: Choice | None) -> Call:
+        """The call that makes row `y` of a node's output."""
+        rows = _rows(choice)
+        assert choice is not None
+        node = choice.context.node
+        if rows.table:
+            inputs = [part for i in rows.kernel.operands for part in ("arena", self.row_table(node.inputs[i]))] + ["y"]
+        else:
+            inputs = [self.row_address(node.inputs[i]) for i in rows.kernel.operands] + ["y"] * rows.gathers
+        output = self.address(node.outputs[0]) if rows.gathers else self.row_address(node.outputs[0])
+        return self.call(index, choice, rows.kernel, rows.template, inputs, [output])
+
+    def row_stop(self, layer: int, event: Event, choice: Choice | None) -> Stop:
+        """The end of an event, which leaves one row; or nothing, as long as rows are gathered."""
+        rows = _rows(choice)
+        tensor = self.graph.nodes[event.node].outputs[0]
+        if rows.gathers:
+            ends = event.row == turns(self.graph, event.node, rows) - 1
+            whole = Piece(tensor, 0, self.plan.tensors[tensor], self.graph.tensors[tensor].bytes)
+            return Stop(layer, (whole,) if ends else ())
+        size = row_bytes(self.graph.tensors[tensor])
+        return Stop(layer, (Piece(tensor, event.row * size, self.row_offsets(tensor)[event.row], size),))
+
+    def row_offsets(self, tensor: int) -> Sequence[int]:
+        """Where each row of a tensor lies in the arena."""
+        if tensor in self.plan.rows:
+            return self.plan.rows[tensor]
+        size, height = row_bytes(self.graph.tensors[tensor]), self.graph.tensors[tensor].shape[1]
+        return [self.plan.tensors[tensor] + row * size for row in range(height)]
+
+    def row_table(self, tensor: int) -> str:
+        """The array of where each row of a tensor lies in the arena."""
+        offsets = np.array(self.row_offsets(tensor), np.uint16)
+        comment = f"where each row of {self.graph.tensors[tensor].name} lies in the arena"
+        return self.array(f"{self.name}_rows_of_{tensor}", offsets, comment)
+
+    def row_address(self, tensor: int) -> str:
+        """The C expression of row `y` of a tensor, if that is not constant."""
+        if self.graph.tensors[tensor].data is not None:
+            return self.address(tensor, const=True)
+        if tensor in self.plan.rows:
+            return f"arena + tg_load_u16({self.row_table(tensor)} + y)"
+        return f"arena + {self.plan.tensors[tensor]} + y * {row_bytes(self.graph.tensors[tensor])}"
+
+    def given(self) -> Given:
+        """The model's input, where its rows are given one by one."""
+        tensor = self.graph.tensors[self.graph.inputs[0]]
+        port = Port(f"{self.name}_input_0", tensor, "")
+        return Given(port, self.row_address(tensor.id), row_bytes(tensor), tensor.shape[1])
+
+    def function(self, context: Context, template: str, values: Mapping[str, Any]) -> str:
         """The name of the kernel function; layers that print the same text share one.
 
         It says the operator, or what a template for many operators does, then the variant and the output's type.
         """
-        values = choice.kernel.values
-        key = f"{choice.variant.template} {sorted(values.items(), key=lambda item: item[0])}"
+        key = f"{template} {sorted(values.items(), key=lambda item: item[0])}"
         if key not in self.functions:
-            first, *rest = Path(choice.variant.template).name.removesuffix(".c.j2").split(".")
-            kind = choice.context.node.op if first in ops.SPECS else first
-            base = "_".join(["tg", kind, *rest, SUFFIXES[choice.context.output.dtype]])
+            first, *rest = Path(template).name.removesuffix(".c.j2").split(".")
+            kind = context.node.op if first in ops.SPECS else first
+            base = "_".join(["tg", kind, *rest, SUFFIXES[context.output.dtype]])
             count = self._counts[base] = self._counts.get(base, 0) + 1
-            self.functions[key] = Function(f"{base}_{count}", choice.variant.template, values)
+            self.functions[key] = Function(f"{base}_{count}", template, values)
         return self.functions[key].name
 
     def array(self, symbol: str, data: Array, comment: str) -> str:
@@ -183,11 +308,6 @@ class _Builder:
         qualifier = "const " if const else ""
         return f"({qualifier}{CTYPES[tensor.dtype]} *)(void *)({place})"
 
-    def stop(self, call: Call) -> Stop:
-        """The end of a layer, which leaves its outputs whole."""
-        sizes = {tensor: self.graph.tensors[tensor].bytes for tensor in call.outputs}
-        return Stop(call.layer, tuple(Piece(t, 0, self.plan.tensors[t], size) for t, size in sizes.items()))
-
     def port(self, symbol: str, tensor_id: int) -> Port:
         """An input or output of the model."""
         tensor = self.graph.tensors[tensor_id]
@@ -196,6 +316,11 @@ class _Builder:
         value = Data(f"{symbol}_value", tensor.dtype, tensor.data, f"{tensor.name}, known at compile time", plain=True)
         self.data[(value.symbol, (), b"")] = value
         return Port(symbol, tensor, value.symbol)
+
+
+def _rows(choice: Choice | None) -> Rows:
+    assert choice is not None and choice.rows is not None
+    return choice.rows
 
 
 def _shape(tensor: Tensor) -> str:

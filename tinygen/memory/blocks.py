@@ -15,8 +15,8 @@ from tinygen.memory.rows import GIVEN, Event, Run
 from tinygen.ops.spec import Kernel, Overlap, Rows
 
 SCRATCH_ALIGNMENT = 4
-BEFORE = -1
-"""The time before the first node."""
+BEFORE, NEVER = -1, 2**62
+"""The time before the first node, and one after all."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class _Builder:
         self.runs = {run.first: run for run in runs}
         self.loose = frozenset[int]().union(*(run.loose for run in runs))
         self.owner = _owners(graph)
-        self.parted = {tensor for run in runs for tensor in run.read} | {graph.nodes[r.last].outputs[0] for r in runs}
+        self.parted = {tensor for run in runs for tensor in run.read}
+        self.parted |= {graph.nodes[run.last].outputs[0] for run in runs if not self._gathers(run.last)}
         self.born: dict[int, list[int]] = {}
         self.dies: dict[int, list[int]] = {}
         self.members: dict[int, list[int]] = {}
@@ -158,13 +159,22 @@ class _Builder:
 
     def _add_run(self, run: Run) -> None:
         begin = 2 * len(self.steps)
-        scratch = 0
         for number, event in enumerate(run.events):
             self._add_event(run, number, event, begin + 2 * number)
-            row_kernel = None if event.node == GIVEN else self.rows[event.node]
-            scratch = max(scratch, row_kernel.kernel.scratch_bytes if row_kernel else 0)
-        users = tuple(range(run.first, run.last + 1))
-        self._add_scratch(scratch, begin, begin + 2 * len(run.events) - 1, users)
+        end = begin + 2 * len(run.events) - 1
+        users = tuple(range(run.first, run.last + 1 - self._gathers(run.last)))
+        scratch = max((self._row_scratch(node) for node in users), default=0)
+        self._add_scratch(scratch, begin, end, users)
+        if self._gathers(run.last):
+            self._add_scratch(self._row_scratch(run.last), begin, end, (run.last,))
+
+    def _gathers(self, node: int) -> bool:
+        rows = self.rows[node]
+        return rows is not None and rows.gathers
+
+    def _row_scratch(self, node: int) -> int:
+        rows = self.rows[node]
+        return rows.kernel.scratch_bytes if rows else 0
 
     def _add_event(self, run: Run, number: int, event: Event, time: int) -> None:
         rows = None if event.node == GIVEN else self.rows[event.node]
@@ -174,7 +184,8 @@ class _Builder:
                 self._read(tensor, time if rows.reads_first else time + 1, row)
                 if row == event.row:
                     self._add_row_rules(event, tensor, output, time)
-        self._write(output, time + 1 if rows is not None and rows.reads_first else time, event.row)
+        writes = time + 1 if rows is not None and rows.reads_first else time
+        self._write(output, writes, None if event.node != GIVEN and self._gathers(event.node) else event.row)
         self.steps.append(event.node)
 
     def _add_row_rules(self, event: Event, tensor: int, output: int, time: int) -> None:
@@ -206,10 +217,10 @@ class _Builder:
         self.members.setdefault(root, [tensor])
         if root not in self.born:
             parts = self._parts(root)
-            self.born[root], self.dies[root] = [time] * parts, [BEFORE] * parts
+            self.born[root], self.dies[root] = [NEVER] * parts, [BEFORE] * parts
         born, dies = self.born[root], self.dies[root]
         for part in range(len(born)) if row is None else (row,):
-            born[part] = time
+            born[part] = min(born[part], time)
             # A row that nobody reads still takes its place while it is written.
             dies[part] = max(dies[part], time | 1 if time >= 0 else time)
 

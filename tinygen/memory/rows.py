@@ -44,8 +44,16 @@ def row_bytes(tensor: Tensor) -> int:
     return tensor.bytes // tensor.shape[1]
 
 
+def turns(graph: Graph, node: int, rows: Rows) -> int:
+    """How often a node's turn comes: once for each row of its output, or of its input where it gathers."""
+    tensor = read_tensors(graph, node, rows)[0] if rows.gathers else graph.nodes[node].outputs[0]
+    return graph.tensors[tensor].shape[1]
+
+
 def read_rows(rows: Rows, row: int, height: int) -> range:
-    """The rows of an input of that height that row `row` of the output needs."""
+    """The rows of an input of that height that turn `row` needs."""
+    if rows.gathers:
+        return range(row, row + 1)
     first = row * rows.stride - rows.pad
     return range(max(0, first), min(height, first + rows.height))
 
@@ -63,7 +71,7 @@ def spans(graph: Graph, rows: Sequence[Rows | None]) -> Iterator[tuple[int, int]
         for last in range(first, min(first + LONGEST, len(graph.nodes))):
             if rows[last] is None:
                 break
-            if _is_closed(graph, first, last):
+            if _is_closed(graph, rows, first, last):
                 yield first, last
 
 
@@ -99,9 +107,12 @@ def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given:
             events.append(Event(node, row))
             made[tensor] = row + 1
 
-    for node in [last, *range(first, last), *([GIVEN] if given else [])]:
-        tensor = graph.inputs[0] if node == GIVEN else graph.nodes[node].outputs[0]
-        make(tensor, graph.tensors[tensor].shape[1])
+    for node in range(last, first - 1, -1):
+        found = rows[node]
+        assert found is not None
+        make(graph.nodes[node].outputs[0], turns(graph, node, found))
+    if given:
+        make(graph.inputs[0], graph.tensors[graph.inputs[0]].shape[1])
     last_reads: dict[int, list[tuple[int, int]]] = {}
     for source_row, number in last_read.items():
         last_reads.setdefault(number, []).append(source_row)
@@ -114,13 +125,14 @@ def _needs(graph: Graph, node: int, rows: Rows | None, row: int) -> Iterator[tup
         yield tensor, read_rows(rows, row, graph.tensors[tensor].shape[1])
 
 
-def _is_closed(graph: Graph, first: int, last: int) -> bool:
+def _is_closed(graph: Graph, rows: Sequence[Rows | None], first: int, last: int) -> bool:
     """Whether all that its nodes make, but the last one's output, is used up inside, and by one of them at least."""
     consumers = graph.consumers()
     for node in range(first, last):
         (output, *more) = graph.nodes[node].outputs
         readers = consumers.get(output, [])
-        if more or not readers or output in graph.outputs or readers[-1] > last:
+        gathers = (found := rows[node]) is not None and found.gathers
+        if gathers or more or not readers or output in graph.outputs or readers[-1] > last:
             return False
-    heights = [graph.tensors[graph.nodes[node].outputs[0]].shape[1] for node in range(first, last + 1)]
-    return len(graph.nodes[last].outputs) == 1 and max(heights) < MOST_ROWS
+    counts = [turns(graph, node, found) for node in range(first, last + 1) if (found := rows[node]) is not None]
+    return len(graph.nodes[last].outputs) == 1 and max(counts) < MOST_ROWS

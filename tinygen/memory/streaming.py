@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tinygen.ir import Graph
 from tinygen.memory.blocks import lay_out
-from tinygen.memory.rows import GIVEN, Run, read_tensors, run, spans, takes_input
+from tinygen.memory.rows import GIVEN, Run, read_tensors, run, spans, takes_input, turns
 from tinygen.ops.spec import Cost, Kernel, Rows
 
 
@@ -150,7 +150,8 @@ def _try(
     first, last, given = candidate.first, candidate.last, candidate.given
     cycles = 0.0
     for node in range(first, last + 1):
-        cycles += _present(rows[node]).extra_cycles + paid.row * graph.tensors[graph.nodes[node].outputs[0]].shape[1]
+        found = _present(rows[node])
+        cycles += found.extra_cycles + paid.row * turns(graph, node, found)
     if cycles > most_cycles:
         return None
     made = run(graph, rows, first, last, given)

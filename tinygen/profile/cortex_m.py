@@ -18,6 +18,7 @@ from tinygen.run.image import read_image
 from tinygen.target import Target
 from tinygen.verify.board_unicorn import LINKER_SCRIPT
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.feeding import feeding
 
 try:
     from elftools.elf.elffile import ELFFile
@@ -31,7 +32,7 @@ HARNESS = """\
 void tg_layer_done(int32_t layer);
 #define TG_LAYER_DONE(layer) tg_layer_done(layer)
 #include "src/{name}.c"
-__attribute__((noipa)) void tg_layer_done(int32_t layer)
+{feeding}__attribute__((noipa)) void tg_layer_done(int32_t layer)
 {{
     __asm volatile("" : : "r"(layer) : "memory");
 }}
@@ -87,7 +88,7 @@ def _model(compiled: Compiled, target: Target, folder: Path) -> Path:
     ports = [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
     script = LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0])
     files = {
-        "board.c": HARNESS.format(name=name),
+        "board.c": HARNESS.format(name=name, feeding=feeding(compiled.program)),
         "board.ld": script + STACK_SCRIPT.format(bytes=STACK_BYTES),
     }
     keep = [f"-Wl,-u,{symbol}" for symbol in (f"{name}_invoke", *ports)]

@@ -15,6 +15,7 @@ from tinygen.resources import FIRMWARE
 from tinygen.target import Target
 from tinygen.verify.board_qemu import LINKER_SCRIPT, run_machine
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.feeding import feeding
 
 BOARD = "mps3-an547"
 SHIFT = 10
@@ -27,7 +28,7 @@ HARNESS = """\
 static void tg_layer_done(int32_t layer);
 #define TG_LAYER_DONE(layer) tg_layer_done(layer)
 #include "src/{name}.c"
-/* The system counter of the Corstone SSE-300. */
+{feeding}/* The system counter of the Corstone SSE-300. */
 #define TG_COUNTER 0x58100000u
 #define TG_COUNTER_CONTROL TG_REGISTER(TG_COUNTER)
 #define TG_COUNTER_LOW TG_REGISTER(TG_COUNTER + 8)
@@ -105,7 +106,7 @@ def _build(compiled: Compiled, target: Target, folder: Path) -> None:
     writes = [f"    tg_write(results, {port.symbol}(), {port.tensor.bytes});" for port in program.outputs]
     blocks = {"reads": "\n".join(reads), "writes": "\n".join(writes), "stack": STACK_BYTES, "paint": PAINT}
     files = {
-        "board.c": HARNESS.format(name=program.name, **blocks, stops=_stops(compiled)),
+        "board.c": HARNESS.format(name=program.name, feeding=feeding(program), **blocks, stops=_stops(compiled)),
         "cortex_m.c": (FIRMWARE / "emulator" / "cortex_m.c").read_text("utf-8"),
         "board.ld": LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0]),
     }

@@ -16,6 +16,7 @@ from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.resources import FIRMWARE
 from tinygen.target import Target
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.feeding import feeding
 from tinygen.verify.observed import pieces, values
 
 MACHINES = MappingProxyType(
@@ -66,7 +67,7 @@ HARNESS = """\
 static void tg_layer_done(int32_t layer);
 #define TG_LAYER_DONE(layer) tg_layer_done(layer)
 #include "src/{name}.c"
-/* What each stop shows. */
+{feeding}/* What each stop shows. */
 static const struct {{
     uint32_t stop, offset, bytes;
 }} tg_observed[] = {{
@@ -143,7 +144,7 @@ class QemuBoard:
         writes = [f"    tg_write(tg_results, {port.symbol}(), {port.tensor.bytes});" for port in program.outputs]
         blocks = {"observed": "\n".join(observed), "reads": "\n".join(reads), "writes": "\n".join(writes)}
         files = {
-            "board.c": HARNESS.format(name=program.name, **blocks),
+            "board.c": HARNESS.format(name=program.name, feeding=feeding(program), **blocks),
             "cortex_m.c": (FIRMWARE / "emulator" / "cortex_m.c").read_text("utf-8"),
             "board.ld": LINKER_SCRIPT.format(flash=self._target.flash[0], ram=self._target.ram[0]),
         }

@@ -16,6 +16,7 @@ from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.target import Target
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.feeding import feeding
 from tinygen.verify.host import compiler, run_compiler
 from tinygen.verify.observed import Observer
 
@@ -58,7 +59,7 @@ void board_stop(int16_t what, const volatile void *address);
 #define TG_LAYER_DONE(layer) board_stop(layer, 0)
 __attribute__((noinline)) void {name}_invoke(void);
 #include "src/{name}.c"
-/* The emulator's runner waits here and reads both arguments from their registers. */
+{feeding}/* The emulator's runner waits here and reads both arguments from their registers. */
 __attribute__((noinline)) void board_stop(int16_t what, const volatile void *address)
 {{
     __asm volatile("" : : "r"(what), "r"(address) : "memory");
@@ -149,7 +150,7 @@ def _build(compiled: Compiled, target: Target, folder: Path, flags: Sequence[str
     program = compiled.program
     symbols = [port.symbol for port in (*program.inputs, *program.outputs)]
     ports = "\n".join(f"    board_stop({number}, {symbol}());" for number, symbol in enumerate(symbols))
-    harness = HARNESS.format(name=program.name, arena=ARENA, ready=READY, ports=ports)
+    harness = HARNESS.format(name=program.name, feeding=feeding(program), arena=ARENA, ready=READY, ports=ports)
     flash_end = target.flash[0].origin + target.flash[0].bytes
     link = ["-Wl,--gc-sections", f"-Wl,--defsym=__TEXT_REGION_LENGTH__={flash_end}"]
     return cross_compile(compiled, target, folder, {"board.c": harness}, [*flags, *link])

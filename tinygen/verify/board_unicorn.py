@@ -15,6 +15,7 @@ from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.lower import Port
 from tinygen.target import Region, Target
 from tinygen.verify.cross import cross_compile
+from tinygen.verify.feeding import feeding
 from tinygen.verify.observed import Observer
 
 try:
@@ -47,7 +48,7 @@ HARNESS = """\
 void tg_board_layer_done(int32_t layer);
 #define TG_LAYER_DONE(layer) tg_board_layer_done(layer)
 #include "src/{name}.c"
-__attribute__((noinline)) void tg_board_layer_done(int32_t layer)
+{feeding}__attribute__((noinline)) void tg_board_layer_done(int32_t layer)
 {{
     __asm volatile("" : : "r"(layer) : "memory");
 }}
@@ -155,5 +156,5 @@ def _build(compiled: Compiled, target: Target, folder: Path) -> Path:
     roots += [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
     link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_board_arena"]
     keep = [f"-Wl,-u,{root}" for root in roots]
-    files = {"board.c": HARNESS.format(name=name), "board.ld": script}
+    files = {"board.c": HARNESS.format(name=name, feeding=feeding(compiled.program)), "board.ld": script}
     return cross_compile(compiled, target, folder, files, [*link, *keep])

@@ -15,6 +15,7 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array
+from tinygen.verify.feeding import feeding
 from tinygen.verify.observed import Observer
 
 CFLAGS = ("-std=c99", "-O2", "-fPIC", "-shared", "-fno-math-errno")
@@ -24,7 +25,7 @@ HARNESS = """\
 static void (*observer)(int32_t);
 #define TG_LAYER_DONE(layer) observer(layer)
 #include "src/{name}.c"
-void tg_host_run(void (*each_layer)(int32_t));
+{feeding}void tg_host_run(void (*each_layer)(int32_t));
 int8_t *tg_host_arena(void);
 void tg_host_run(void (*each_layer)(int32_t))
 {{
@@ -49,7 +50,10 @@ class HostModel:
     def __init__(self, compiled: Compiled, folder: Path, cflags: Sequence[str] = (*CFLAGS, *WARNINGS)) -> None:
         self._compiled = compiled
         name = compiled.program.name
-        for path, text in {**compiled.files, "host.c": HARNESS.format(name=name)}.items():
+        for path, text in {
+            **compiled.files,
+            "host.c": HARNESS.format(name=name, feeding=feeding(compiled.program)),
+        }.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, "utf-8")
         library = folder / "model.so"

@@ -1,0 +1,103 @@
+"""Turns nodes, and runs of them computed row by row, into moments: at each one something is read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tinygen.ir import ABSENT, Graph
+from tinygen.memory.rows import GIVEN, Run, read_rows, read_tensors
+from tinygen.ops.spec import Kernel, Rows
+
+BEFORE = -1
+"""The moment before the first node."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """A tensor, or one row of it, that is read or written at a moment."""
+
+    tensor: int
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A node at work, or a row of a run."""
+
+    node: int
+    kernel: Kernel | None
+    """What it runs, and how that may overlap; None where it may not, or where there is nothing to run."""
+    reads: tuple[Access, ...]
+    writes: tuple[Access, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All moments in their order; without runs, the i-th one is the i-th node."""
+
+    moments: tuple[Moment, ...]
+    runs: Mapping[int, tuple[int, int]]
+    """Number of a run -> its first and its last moment."""
+    scratch: tuple[tuple[tuple[int, ...], int, int, int], ...]
+    """Scratch: the nodes whose it is, its bytes, the first and the last moment of its use."""
+
+
+def schedule(
+    graph: Graph, kernels: Sequence[Kernel | None], rows: Sequence[Rows | None] = (), runs: Sequence[Run] = ()
+) -> Schedule:
+    """The moments of a graph whose nodes have these kernels, and in `runs` these `rows`.
+
+    What reads all before it writes takes two moments, so that what it writes may lie where it read last.
+    """
+    moments: list[Moment] = []
+    spans: dict[int, tuple[int, int]] = {}
+    scratch: list[tuple[tuple[int, ...], int, int, int]] = []
+    starts = {run.first: run for run in runs}
+    index = 0
+    while index < len(graph.nodes):
+        begin, run = len(moments), starts.get(index)
+        if run is None:
+            node, kernel = graph.nodes[index], kernels[index]
+            reads = tuple(Access(t) for t in node.inputs if t != ABSENT and graph.tensors[t].data is None)
+            moments.append(Moment(index, kernel, reads, tuple(Access(t) for t in node.outputs)))
+            if kernel and kernel.scratch_bytes:
+                scratch.append(((index,), kernel.scratch_bytes, begin, begin))
+            index += 1
+            continue
+        moments += _moments(graph, rows, run)
+        end = len(moments) - 1
+        spans[len(spans)] = begin, end
+        scratch += [(users, size, begin, end) for users, size in _scratch(rows, run) if size]
+        index = run.last + 1
+    return Schedule(tuple(moments), spans, tuple(scratch))
+
+
+def _moments(graph: Graph, rows: Sequence[Rows | None], run: Run) -> Iterator[Moment]:
+    """One or two for each event of a run."""
+    for event in run.events:
+        found = None if event.node == GIVEN else rows[event.node]
+        if found is None:
+            yield Moment(GIVEN, None, (), (Access(graph.inputs[0], event.row),))
+            continue
+        reads = tuple(
+            Access(tensor, row)
+            for tensor in read_tensors(graph, event.node, found)
+            for row in read_rows(found, event.row, graph.tensors[tensor].shape[1])
+        )
+        output = graph.nodes[event.node].outputs[0]
+        writes = (Access(output, None if found.gathers else event.row),)
+        if found.reads_first:
+            yield Moment(event.node, None, reads, ())
+            yield Moment(event.node, None, (), writes)
+        else:
+            yield Moment(event.node, None if found.table else found.kernel, reads, writes)
+
+
+def _scratch(rows: Sequence[Rows | None], run: Run) -> Iterator[tuple[tuple[int, ...], int]]:
+    """What the nodes of a run use in turn, and what one of them keeps."""
+    sizes = {n: found.kernel.scratch_bytes for n in range(run.first, run.last + 1) if (found := rows[n]) is not None}
+    keeps = tuple(n for n in sizes if (found := rows[n]) is not None and found.gathers)
+    users = tuple(n for n in sizes if n not in keeps)
+    yield users, max((sizes[n] for n in users), default=0)
+    yield from (((n,), sizes[n]) for n in keeps)

@@ -1,0 +1,35 @@
+"""Turns a model whose input is given row by row into one that takes it whole, for the programs that run it here."""
+
+from __future__ import annotations
+
+from tinygen.ir import CTYPES
+from tinygen.lower import Program
+
+WHOLE = """\
+static {ctype} tg_whole_input[{count}];
+{ctype} *{symbol}(void);
+{ctype} *{symbol}(void) {{ return tg_whole_input; }}
+void {name}_invoke(void);
+void {name}_invoke(void)
+{{
+    for (int32_t y = 0; y < {rows}; ++y) {{
+        {name}_feed(tg_whole_input + y * {row_elements});
+    }}
+}}
+"""
+
+
+def feeding(program: Program) -> str:
+    """C to stand behind the model's source: it keeps a whole input and feeds it; nothing if the model takes it so."""
+    if program.fed is None:
+        return ""
+    port = program.inputs[0]
+    rows = port.tensor.shape[1]
+    return WHOLE.format(
+        ctype=CTYPES[port.tensor.dtype],
+        count=port.tensor.size,
+        symbol=port.symbol,
+        name=program.name,
+        rows=rows,
+        row_elements=port.tensor.size // rows,
+    )
