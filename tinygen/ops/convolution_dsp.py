@@ -116,6 +116,12 @@ class Layout:
             for tap in self.taps
         ]
 
+    @property
+    def addresses(self) -> list[int]:
+        """Bytes of scratch in front of what each step of `order` reads for the first output."""
+        taps = [tap * self.along.dilation * self.column_bytes for tap in self.taps]
+        return [tap + word * WORD_BYTES for word in range(self.elements // 2) for tap in taps]
+
     def _words(self) -> list[tuple[int, int]]:
         """The elements of a column in the words of scratch; -1 is none."""
         count = self.down.kernel * self.channels
@@ -150,7 +156,7 @@ def applies(context: Context) -> bool:
 def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks, and room for the columns under a row of outputs."""
     x, found = context.input(0), dsp.sums(context, OPERANDS)
-    layout, window = _layouts(context)[0], convolution_geometry(context)
+    layout, window = layout_of(context), convolution_geometry(context)
     finish = byte_pairs.finish(
         context, weighted.fixed_point(context, OPERANDS), found, dsp.two_roundings(context, OPERANDS, found)
     )
@@ -172,6 +178,11 @@ def params(context: Context) -> Kernel:
     rule = window_walk.by_rows(context, window, layout.turned)
     values["apart"] = window_walk.words(rule)
     return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes, (rule,))
+
+
+def layout_of(context: Context) -> Layout:
+    """How the input lies in scratch."""
+    return _layouts(context)[0]
 
 
 def _layouts(context: Context) -> list[Layout]:

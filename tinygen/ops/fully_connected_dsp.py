@@ -39,7 +39,7 @@ def applies(context: Context) -> bool:
     if context.output.size != channels or channels < LEAST_CHANNELS or weighted.weights_zero_point(context, OPERANDS):
         return False
     found = dsp.sums(context, OPERANDS)
-    return byte_pairs.fit(found, _block(channels)) and _finish(context, found) is not None
+    return byte_pairs.fit(found, block_size(channels)) and storing(context, found) is not None
 
 
 def rows_apply(context: Context) -> bool:
@@ -47,13 +47,13 @@ def rows_apply(context: Context) -> bool:
     if weighted.weights_zero_point(context, OPERANDS):
         return False
     found = dsp.sums(context, OPERANDS)
-    return pointwise_dsp.fits(context, found) and _finish(context, found) is not None
+    return pointwise_dsp.fits(context, found) and storing(context, found) is not None
 
 
 def rows_params(context: Context) -> Kernel:
     """Those of a 1x1 convolution, each row a pixel."""
     found = dsp.sums(context, OPERANDS)
-    finish = _finish(context, found)
+    finish = storing(context, found)
     assert finish is not None  # proved by rows_apply
     return pointwise_dsp.kernel(context, found, finish)
 
@@ -88,17 +88,21 @@ def direct_params(context: Context) -> Kernel:
 
 def _kernel(context: Context, direct: bool) -> Kernel:
     found = dsp.sums(context, OPERANDS)
-    finish = _finish(context, found)
+    finish = storing(context, found)
     assert finish is not None  # proved by applies
     channels, depth = found.rows.shape
-    size = _block(channels)
-    order = byte_pairs.in_order_of_bytes(-(-depth // UNIT_INPUTS) * UNIT_INPUTS)
-    order = [(first if first < depth else -1, second if second < depth else -1) for first, second in order]
-    blocks = byte_pairs.words(found, finish, order, size)
+    size = block_size(channels)
+    blocks = byte_pairs.words(found, finish, order(depth), size)
     layer, shared = _layer(finish)
     words = np.concatenate([np.array([depth, channels, blocks.size, *layer], np.int32), blocks])
     values = {"block": size, "units": _units(channels, depth), "layer_words": 3 + len(layer), "finish": shared}
     return Kernel({**values, "direct": direct}, (0,), (Constant("words", words),))
+
+
+def order(depth: int) -> list[tuple[int, int]]:
+    """Which two inputs each step takes, in whole units; -1 is none."""
+    steps = byte_pairs.in_order_of_bytes(-(-depth // UNIT_INPUTS) * UNIT_INPUTS)
+    return [(first if first < depth else -1, second if second < depth else -1) for first, second in steps]
 
 
 def _layer(finish: Finish) -> tuple[list[int], Mapping[str, Any]]:
@@ -116,11 +120,12 @@ def _units(channels: int, depth: int) -> int:
     return 1 << max(0, most.bit_length() - 1)
 
 
-def _block(channels: int) -> int:
+def block_size(channels: int) -> int:
+    """Channels of a block."""
     return MOST_CHANNELS if channels >= MOST_CHANNELS else LEAST_CHANNELS
 
 
-def _finish(context: Context, found: Sums) -> Finish | None:
+def storing(context: Context, found: Sums) -> Finish | None:
     """FULLY_CONNECTED is scaled in float64 by TensorFlow Lite's reference, all else in fixed point."""
     single = context.node.op == "fully_connected" and context.numerics is Numerics.TFLITE
     steps = (dsp.one_rounding if single else dsp.two_roundings)(context, OPERANDS, found)
