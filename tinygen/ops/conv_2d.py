@@ -143,10 +143,11 @@ SPEC = OpSpec(
         Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),
         Variant(
             "dsp",
-            "kernels/conv_2d.dsp.c.j2",
+            convolution_dsp.TEMPLATE,
             frozenset({"dsp"}),
             convolution_dsp.applies,
             convolution_dsp.params,
+            convolution_dsp.rows,
         ),
         Variant(
             "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params

@@ -7,15 +7,17 @@ outside. Two outputs by four channels are computed at a time, by the byte pairs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tinygen.ops import byte_pairs, dsp, weighted, window_walk
+from tinygen.ops import byte_pairs, dsp, weighted, window_rows, window_walk
 from tinygen.ops.byte_pairs import WORD_BYTES
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import Geometry, convolution_geometry
 
+TEMPLATE = "kernels/conv_2d.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 CHANNELS = 4
 """Of a block: with two outputs 8 sums, as many as the registers hold beside what the inner loop needs."""
@@ -155,8 +157,28 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks, and room for the columns under a row of outputs."""
-    x, found = context.input(0), dsp.sums(context, OPERANDS)
     layout, window = layout_of(context), convolution_geometry(context)
+    rule = window_walk.by_rows(context, window, layout.turned)
+    return replace(_kernel(context, layout, {"by_row": False, "apart": window_walk.words(rule)}), overlaps=(rule,))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output, where its columns lie along the width."""
+    ways = _layouts(context)
+    layout = next((way for way in ways if not way.turned), None)
+    if layout is None or not window_rows.possible(context):
+        return None
+    *_, height, width, filters = context.output.shape
+    border = layout.elements * (layout.along.columns - (layout.along.inside[1] - layout.along.inside[0]))
+    extra = layout.cycles(filters) - ways[0].cycles(filters) + height * border * window_rows.BORDER_CYCLES
+    values = {"by_row": True, "apart": window_rows.OVER_THEM, "out_elements": width * filters}
+    window = convolution_geometry(context)
+    return window_rows.rows(window, _kernel(context, layout, values), TEMPLATE, extra_cycles=round(extra))
+
+
+def _kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel:
+    """Numbers and words, and `more` values."""
+    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     finish = byte_pairs.finish(
         context, weighted.fixed_point(context, OPERANDS), found, dsp.two_roundings(context, OPERANDS, found)
     )
@@ -174,10 +196,9 @@ def params(context: Context) -> Kernel:
         "out_channels": len(found.rows),
         "blocks_words": words.size,
         "finish": finish.values,
+        **more,
     }
-    rule = window_walk.by_rows(context, window, layout.turned)
-    values["apart"] = window_walk.words(rule)
-    return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes, (rule,))
+    return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes)
 
 
 def layout_of(context: Context) -> Layout:
