@@ -20,6 +20,7 @@ from tinygen.memory.lifetimes import Buffer, Part, buffers
 from tinygen.memory.overlap import unsafe
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
+from tinygen.memory.schedule import Schedule, schedule
 from tinygen.memory.views import storage
 from tinygen.ops.spec import Kernel, Overlap, context_of
 from tinygen.quant import Numerics
@@ -221,6 +222,11 @@ def negated(build: ModelBuilder, x: Value) -> Value:
     return build.op("NEG", [x], [like(build, x, x.shape)])[0]
 
 
+def scratched(graph: Graph, scratch_bytes: Sequence[int]) -> Schedule:
+    """The schedule of nodes of which each has a kernel with so much scratch."""
+    return schedule(graph, [Kernel({}, scratch_bytes=size) for size in scratch_bytes])
+
+
 def chain(build: ModelBuilder, x: Value, count: int) -> list[Value]:
     """`x` and `count` kernels in a row."""
     values = [x]
@@ -234,12 +240,12 @@ def test_lifetimes_of_a_chain() -> None:
     build = ModelBuilder()
     chain(build, build.random_input((2, 5)), 3)
     graph = passes.run(tflite.read(build.finish(), "test model"))
-    assert buffers(graph, [0, 7, 0], storage(graph, 1)) == [
+    assert buffers(graph, scratched(graph, [0, 7, 0]), storage(graph, 1)) == [
         Buffer((Part((0,), 0, 10, -1, 0),), 10, 1),
         Buffer((Part((2,), 0, 10, 0, 1),), 10, 1),
         Buffer((Part((4,), 0, 10, 1, 2),), 10, 1),
         Buffer((Part((6,), 0, 10, 2, 3),), 10, 1),
-        Buffer((Part((), 0, 7, 1, 1),), 7, 4, scratch_of=1),
+        Buffer((Part((), 0, 7, 1, 1),), 7, 4, scratch_of=(1,)),
     ]
     assert plan(graph, [Kernel({})] * 3, 1).arena_bytes == 20
 
@@ -256,7 +262,7 @@ def test_lifetimes_of_aliases() -> None:
     graph = passes.run(tflite.read(build.finish(), "test model"))
     places = storage(graph, 1)
     assert places.places[second.index] == places.places[first.index] == (source.index, 0)
-    found = buffers(graph, [0] * len(graph.nodes), places)
+    found = buffers(graph, scratched(graph, [0] * len(graph.nodes)), places)
     shared = next(buffer for buffer in found if source.index in buffer.tensors)
     assert shared == Buffer((Part((source.index, first.index, second.index), 0, 10, 0, 5),), 10, 1)
 
@@ -277,7 +283,9 @@ def test_lifetime_of_what_nobody_reads() -> None:
     halves = split_in_two(build, build.random_input((2, 5)))
     y = negated(build, halves[0])
     graph = passes.run(tflite.read(build.finish([y]), "test model"))
-    wanted = {buffer.tensors: buffer for buffer in buffers(graph, [0, 0], storage(graph, 1, joined=False))}
+    wanted = {
+        buffer.tensors: buffer for buffer in buffers(graph, scratched(graph, [0, 0]), storage(graph, 1, joined=False))
+    }
     assert wanted[(halves[1].index,)] == Buffer((Part((halves[1].index,), 0, 5, 0, 0),), 5, 1)
 
 
@@ -286,7 +294,9 @@ def test_input_that_is_an_output() -> None:
     x = build.random_input((2, 5))
     values = chain(build, x, 2)
     graph = passes.run(tflite.read(build.finish([x, values[-1]]), "test model"))
-    whole = next(buffer for buffer in buffers(graph, [0, 0], storage(graph, 1)) if x.index in buffer.tensors)
+    whole = next(
+        buffer for buffer in buffers(graph, scratched(graph, [0, 0]), storage(graph, 1)) if x.index in buffer.tensors
+    )
     assert (whole.first, whole.last) == (-1, 2)
 
 

@@ -214,8 +214,8 @@ def _tensors(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
 
 
 def _name(compiled: Compiled, held: Held) -> str:
-    if held.buffer.scratch_of is not None:
-        return f"scratch of {compiled.graph.nodes[held.buffer.scratch_of].location}"
+    if held.buffer.scratch_of:
+        return f"scratch of {', '.join(compiled.graph.nodes[node].location for node in held.buffer.scratch_of)}"
     return compiled.graph.tensors[held.part.tensors[0]].name
 
 

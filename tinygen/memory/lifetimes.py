@@ -1,100 +1,147 @@
-"""Which buffers a graph needs, and from which step to which step each of their bytes holds a value."""
+"""Which buffers a schedule needs, and from which moment to which moment each of their bytes holds a value."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from tinygen.ir import ABSENT, DTYPES, Graph
+from tinygen.ir import DTYPES, Graph
+from tinygen.memory.rows import row_bytes
+from tinygen.memory.schedule import BEFORE, Access, Schedule
 from tinygen.memory.views import Storage
 
 SCRATCH_ITEM_BYTES = 4
 """Kernels keep words in their scratch."""
+Lives = dict[Access, tuple[int, int]]
+"""What is accessed -> (the moment that writes it, the last that reads it)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes of a buffer that hold a value from step `first` to step `last`; step i is the i-th node, -1 before all."""
+    """Bytes of a buffer that hold a value from moment `first` to moment `last`; -1 is before all."""
 
     tensors: tuple[int, ...]
-    """Those that are exactly these bytes; empty for scratch."""
+    """Those that are exactly these bytes, or whose row they are; empty for scratch."""
     offset: int
     bytes: int
     first: int
     last: int
+    row: int | None = None
+    """Which row, if they are one."""
 
     def meets(self, other: Part) -> bool:
-        """Whether both hold a value at one step."""
+        """Whether both hold a value at one moment."""
         return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes that are placed as one: a tensor with those inside it, or the scratch of a node."""
+    """Bytes that are placed as one: a tensor with those inside it, a row that has its own place, or scratch."""
 
     parts: tuple[Part, ...]
     bytes: int
     item_bytes: int
-    scratch_of: int | None = None
-    """The node whose scratch this is."""
+    scratch_of: tuple[int, ...] = ()
+    """The nodes whose scratch this is."""
+    whole: Part | None = None
+    """All of it, where the parts are rows."""
 
     @property
     def tensors(self) -> tuple[int, ...]:
         """All tensors in it, the one that contains the others first."""
-        return tuple(tensor for part in self.parts for tensor in part.tensors)
+        return tuple(dict.fromkeys(tensor for part in self.parts for tensor in part.tensors))
 
     @property
     def first(self) -> int:
-        """The first step at which any of it holds a value."""
+        """The first moment at which any of it holds a value."""
         return min(part.first for part in self.parts)
 
     @property
     def last(self) -> int:
-        """The last step at which any of it holds a value."""
+        """The last moment at which any of it holds a value."""
         return max(part.last for part in self.parts)
 
-    def alive(self, step: int) -> list[Part]:
-        """The parts that hold a value at a step."""
-        return [part for part in self.parts if part.first <= step <= part.last]
+    def alive(self, moment: int) -> list[Part]:
+        """The parts that hold a value at a moment."""
+        return [part for part in self.parts if part.first <= moment <= part.last]
 
 
-def lifetimes(graph: Graph) -> dict[int, tuple[int, int]]:
-    """Run-time tensor -> (the step that writes it, the last that reads it).
+def lifetimes(graph: Graph, planned: Schedule) -> Lives:
+    """When each run-time tensor, or each row of one that is known by rows, is written and read last.
 
-    Graph inputs live from step -1 and graph outputs to the end. A value that nobody reads still lives for its own step.
+    Graph inputs live from before the first moment on, and graph outputs to the end. A value that nobody reads still
+    lives for its own moment.
     """
-    first: dict[int, int] = dict.fromkeys(graph.inputs, -1)
-    last: dict[int, int] = dict.fromkeys(graph.inputs, -1)
-    for step, node in enumerate(graph.nodes):
-        first |= dict.fromkeys(node.outputs, step)
-        last |= {t: step for t in (*node.inputs, *node.outputs) if t != ABSENT and graph.tensors[t].data is None}
-    last |= {tensor: len(graph.nodes) for tensor in graph.outputs if tensor in first}
-    return {tensor: (first[tensor], last[tensor]) for tensor in first}
+    rowed = planned.rowed
+    found: Lives = {}
+
+    def touch(access: Access, moment: int) -> None:
+        for one in _each(graph, access) if access.row is None and access.tensor in rowed else (access,):
+            first, last = found.get(one, (moment, moment))
+            found[one] = min(first, moment), max(last, moment)
+
+    for tensor in graph.inputs:
+        if tensor not in planned.given:
+            touch(Access(tensor), BEFORE)
+    for number, moment in enumerate(planned.moments):
+        for access in (*moment.writes, *moment.reads):
+            touch(access, number)
+    for tensor in graph.outputs:
+        if graph.tensors[tensor].data is None:
+            touch(Access(tensor), len(planned.moments))
+    return found
 
 
-def buffers(graph: Graph, scratch_bytes: Sequence[int], storage: Storage) -> list[Buffer]:
-    """One buffer for each run-time tensor that is in no other, and for each node's scratch."""
-    members: dict[int, list[int]] = {}
-    lives = lifetimes(graph)
-    for tensor in lives:
-        members.setdefault(storage.places[tensor][0], []).append(tensor)
-    found = [_buffer(graph, root, inside, lives, storage) for root, inside in members.items()]
+def _each(graph: Graph, access: Access) -> Iterator[Access]:
+    """Every row of a tensor."""
+    for row in range(graph.tensors[access.tensor].shape[1]):
+        yield Access(access.tensor, row)
+
+
+def buffers(graph: Graph, planned: Schedule, storage: Storage, lives: Lives | None = None) -> list[Buffer]:
+    """One buffer for each run-time tensor that is in no other, for each row with a place of its own, for scratch."""
+    lives = lifetimes(graph, planned) if lives is None else lives
+    members: dict[int, list[Access]] = {}
+    for access in lives:
+        members.setdefault(storage.places[access.tensor][0], []).append(access)
+    found: list[Buffer] = []
+    for root, inside in members.items():
+        if root in planned.loose:
+            found += [_row(graph, access, lives) for access in inside]
+        else:
+            found.append(_buffer(graph, root, inside, lives, storage))
     return found + [
-        Buffer((Part((), 0, size, step, step),), size, SCRATCH_ITEM_BYTES, scratch_of=step)
-        for step, size in enumerate(scratch_bytes)
-        if size
+        Buffer((Part((), 0, size, first, last),), size, SCRATCH_ITEM_BYTES, nodes)
+        for nodes, size, first, last in planned.scratch
     ]
 
 
-def _buffer(
-    graph: Graph, root: int, members: Sequence[int], lives: dict[int, tuple[int, int]], storage: Storage
-) -> Buffer:
+def _row(graph: Graph, access: Access, lives: Lives) -> Buffer:
+    tensor = graph.tensors[access.tensor]
+    part = Part((access.tensor,), 0, row_bytes(tensor), *lives[access], access.row)
+    return Buffer((part,), part.bytes, DTYPES[tensor.dtype].itemsize)
+
+
+def _buffer(graph: Graph, root: int, members: Sequence[Access], lives: Lives, storage: Storage) -> Buffer:
     """The buffer of `root`; tensors that are the same bytes of it are one part."""
     parts: dict[tuple[int, int], Part] = {}
-    for tensor in sorted(members, key=lambda member: (member != root, lives[member], member)):
+    rows: list[Part] = []
+    for access in sorted(members, key=lambda one: (one.tensor != root, lives[one], one.tensor, one.row or 0)):
+        tensor, (first, last) = access.tensor, lives[access]
+        if access.row is not None:
+            size = row_bytes(graph.tensors[tensor])
+            rows.append(Part((tensor,), access.row * size, size, first, last, access.row))
+            continue
         place = storage.places[tensor][1], graph.tensors[tensor].bytes
-        first, last = lives[tensor]
         same = parts.get(place, Part((), *place, first, last))
         parts[place] = Part((*same.tensors, tensor), *place, min(same.first, first), max(same.last, last))
-    item_bytes = max(DTYPES[graph.tensors[tensor].dtype].itemsize for tensor in members)
-    return Buffer(tuple(parts.values()), graph.tensors[root].bytes, item_bytes)
+    found = [*rows, *parts.values()]
+    item_bytes = max(DTYPES[graph.tensors[access.tensor].dtype].itemsize for access in members)
+    size = graph.tensors[root].bytes
+    if not rows:
+        return Buffer(tuple(found), size, item_bytes)
+    tensors = tuple(dict.fromkeys(tensor for part in found for tensor in part.tensors))
+    whole = Part(tensors, 0, size, min(part.first for part in found), max(part.last for part in found))
+    # What has another shape, but the same bytes, keeps each row until it is read last.
+    kept = max((part.last for part in parts.values()), default=BEFORE)
+    return Buffer(tuple(replace(row, last=max(row.last, kept)) for row in rows), size, item_bytes, whole=whole)

@@ -8,49 +8,57 @@ from collections.abc import Iterable, Sequence
 from tinygen.ir import Graph
 from tinygen.memory.bounds import Intervals
 from tinygen.memory.lifetimes import Buffer, Part
-from tinygen.ops.spec import Kernel, Overlap
+from tinygen.memory.schedule import Schedule
+from tinygen.ops.spec import Overlap
 
 
-def forbidden(
-    graph: Graph, kernels: Sequence[Kernel | None], wanted: Sequence[Buffer]
-) -> dict[tuple[int, int], Intervals]:
+def forbidden(graph: Graph, planned: Schedule, wanted: Sequence[Buffer]) -> dict[tuple[int, int], Intervals]:
     """(index of one buffer, of another) -> what the difference of their offsets must not be."""
     found = {}
-    for a, b in itertools.combinations(range(len(wanted)), 2):
-        one, other = wanted[a], wanted[b]
-        if one.first <= other.last and other.first <= one.last:
-            intervals = _between(graph, kernels, one, other)
-            if intervals:
+    lives = [(buffer.first, buffer.last) for buffer in wanted]
+    for b, (first, last) in enumerate(lives):
+        for a, (begin, end) in enumerate(lives[:b]):
+            if begin <= last and first <= end and (intervals := _between(graph, planned, wanted[a], wanted[b])):
                 found[a, b] = intervals
     return found
 
 
-def _between(graph: Graph, kernels: Sequence[Kernel | None], one: Buffer, other: Buffer) -> Intervals:
+def _between(graph: Graph, planned: Schedule, one: Buffer, other: Buffer) -> Intervals:
     """What offset of `other` - offset of `one` must not be."""
     intervals: list[tuple[int, int]] = []
-    for p, q in itertools.product(one.parts, other.parts):
+    for p, q in itertools.product(_meeting(one, other), _meeting(other, one)):
         if not p.meets(q):
             continue
         shift = p.offset - q.offset
         if q.first < q.last == p.first:
-            intervals += [(1 - high + shift, 1 - low + shift) for low, high in _parts(graph, kernels, q, p)]
+            intervals += [(1 - high + shift, 1 - low + shift) for low, high in _parts(graph, planned, q, p)]
         else:
-            intervals += [(low + shift, high + shift) for low, high in _parts(graph, kernels, p, q)]
+            intervals += [(low + shift, high + shift) for low, high in _parts(graph, planned, p, q)]
     return _merged(intervals)
 
 
-def _parts(graph: Graph, kernels: Sequence[Kernel | None], source: Part, result: Part) -> Intervals:
+def _meeting(buffer: Buffer, other: Buffer) -> Sequence[Part]:
+    """The parts of a buffer as `other` sees them: rows that all begin or end when it ends or begins are one whole."""
+    if buffer.whole is None:
+        return buffer.parts
+    ends = all(part.last == other.first for part in buffer.parts)
+    begins = all(part.first == other.last for part in buffer.parts)
+    return (buffer.whole,) if ends or begins else buffer.parts
+
+
+def _parts(graph: Graph, planned: Schedule, source: Part, result: Part) -> Intervals:
     """What offset of `result` - offset of `source` must not be: they share no byte, unless one becomes the other.
 
     That is so when the node that writes the result, or has it as its scratch, is the last to read the source. A node
     that takes the source several times must allow the distance for each of them.
     """
     step = result.first
-    kernel = kernels[step] if 0 <= step < len(kernels) else None
+    moment = planned.moments[step] if 0 <= step < len(planned.moments) else None
+    kernel = moment.kernel if moment else None
     whole = ((1 - result.bytes, source.bytes),)
-    if kernel is None or source.last != step or source.first == step:
+    if moment is None or kernel is None or source.last != step or source.first == step or source.row != result.row:
         return whole
-    node = graph.nodes[step]
+    node = graph.nodes[moment.node]
     operands = [k for k in kernel.operands if node.inputs[k] in source.tensors]
     if result.tensors:
         output = next((k for k, tensor in enumerate(node.outputs) if tensor in result.tensors), None)

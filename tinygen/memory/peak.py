@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from tinygen.memory.lifetimes import Buffer, Part
 from tinygen.memory.plan import Plan
@@ -44,13 +44,27 @@ class Peak:
 
 def peak(plan: Plan) -> Peak:
     """The peak of `plan`."""
-    step = plan.peak_step
-    held = [Held(b, part, offset + part.offset) for b, offset in plan.buffers for part in b.alive(step)]
+    moment = plan.peak_step
+    held = [Held(b, part, offset + part.offset) for b, offset in plan.buffers for part in b.alive(moment)]
     shown: list[Held] = []
-    for one in sorted(held, key=lambda one: (-one.part.bytes, one.start, one.part.tensors)):
+    for one in sorted(_by_tensor(held), key=lambda one: (-one.part.bytes, one.start, one.part.tensors)):
         if not any(one.buffer is other.buffer and other.start <= one.start and one.end <= other.end for other in shown):
             shown.append(one)
+    step = plan.nodes[moment] if 0 <= moment < len(plan.nodes) else moment
     return Peak(step, _covered([(one.start, one.end) for one in held]), tuple(shown))
+
+
+def _by_tensor(held: Sequence[Held]) -> Iterator[Held]:
+    """The rows of each tensor as one, as if they lay one behind another."""
+    rows: dict[int, list[Held]] = {}
+    for one in held:
+        if one.part.row is None:
+            yield one
+        else:
+            rows.setdefault(one.part.tensors[0], []).append(one)
+    for found in rows.values():
+        first = min(found, key=lambda one: one.start)
+        yield replace(first, part=replace(first.part, bytes=sum(one.part.bytes for one in found)))
 
 
 def _covered(spans: Sequence[tuple[int, int]]) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tinygen.ir import Graph
@@ -13,8 +13,9 @@ from tinygen.memory.lifetimes import Buffer, buffers
 from tinygen.memory.offsets import place
 from tinygen.memory.overlap import forbidden
 from tinygen.memory.rows import Run
+from tinygen.memory.schedule import BEFORE, schedule
 from tinygen.memory.views import Storage, storage
-from tinygen.ops.spec import Kernel
+from tinygen.ops.spec import Kernel, Rows
 
 Kernels = Sequence[Kernel | None]
 """The kernel of each node; None for a node without code."""
@@ -38,56 +39,81 @@ class Plan:
     moved: frozenset[int]
     """Indices of the nodes that need no call: what they would move is in its place already."""
     peak_step: int
-    """The step at which most bytes are needed, the earliest of equals; -1 is before the first node."""
+    """The moment at which most bytes are needed, the earliest of equals; -1 is before the first."""
+    nodes: tuple[int, ...] = ()
+    """The node at work at each moment."""
     runs: tuple[Run, ...] = ()
     """The nodes that are computed row by row."""
     rows: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Tensor id -> the offset of each of its rows, for every tensor whose rows each have a place of their own."""
 
 
-def plan(graph: Graph, kernels: Kernels, alignment_bytes: int = 4) -> Plan:
+def plan(
+    graph: Graph,
+    kernels: Kernels,
+    alignment_bytes: int = 4,
+    rows: Sequence[Rows | None] = (),
+    runs: Sequence[Run] = (),
+) -> Plan:
     """The smallest plan that a bounded search finds; the same graph always gets the same one.
 
-    What is joined or cut along its outermost axis is not moved, unless a plan that moves it is smaller.
+    What is joined or cut along its outermost axis is not moved, unless a plan that moves it is smaller. The nodes of
+    `runs` are computed row by row, by these `rows`.
     """
+    fixed = frozenset(t for run in runs for t in (*run.read, *run.loose, graph.nodes[run.last].outputs[0]))
     aliases = storage(graph, alignment_bytes, joined=False)
-    joined = storage(graph, alignment_bytes)
-    found = _plan(graph, kernels, joined, alignment_bytes)
+    joined = storage(graph, alignment_bytes, fixed=fixed)
+    found = _plan(graph, kernels, rows, runs, joined, alignment_bytes)
     if joined.moved == aliases.moved:
         return found
-    return min(found, _plan(graph, kernels, aliases, alignment_bytes), key=lambda plan: plan.arena_bytes)
+    other = _plan(graph, kernels, rows, runs, aliases, alignment_bytes)
+    return min(found, other, key=lambda plan: plan.arena_bytes)
 
 
 def needed(graph: Graph, kernels: Kernels, alignment_bytes: int, step: int) -> int:
     """Bytes that every plan needs at one step."""
-    wanted = buffers(graph, _scratch(kernels), storage(graph, alignment_bytes, joined=False))
+    planned = schedule(graph, kernels)
+    wanted = buffers(graph, planned, storage(graph, alignment_bytes, joined=False))
     alive = [buffer for buffer in wanted if buffer.alive(step)]
-    return lower_bound(_items(alive, alignment_bytes), forbidden(graph, kernels, alive))
+    return lower_bound(_items(alive, alignment_bytes), forbidden(graph, planned, alive))
 
 
 def _busiest(wanted: Sequence[Buffer], items: Sequence[Item], limits: Forbidden) -> int:
-    """The step at which most bytes are needed."""
+    """The moment at which most bytes are needed."""
+    most, busiest = -1, BEFORE
+    alive = {moment: [i for i, b in enumerate(wanted) if b.alive(moment)] for moment in _moments(wanted)}
+    bytes_alive = {moment: sum(items[i].bytes for i in found) for moment, found in alive.items()}
+    for moment in sorted(alive, key=lambda moment: (-bytes_alive[moment], moment)):
+        if bytes_alive[moment] < most:
+            break
+        found = alive[moment]
+        pairs = ((a, b) for a, b in itertools.combinations(range(len(found)), 2) if (found[a], found[b]) in limits)
+        need = lower_bound([items[i] for i in found], {(a, b): limits[found[a], found[b]] for a, b in pairs})
+        if need > most or (need == most and moment < busiest):
+            most, busiest = need, moment
+    return busiest
 
-    def need(step: int) -> int:
-        alive = [i for i, buffer in enumerate(wanted) if buffer.alive(step)]
-        pairs = ((a, b) for a, b in itertools.combinations(range(len(alive)), 2) if (alive[a], alive[b]) in limits)
-        return lower_bound([items[i] for i in alive], {(a, b): limits[alive[a], alive[b]] for a, b in pairs})
 
-    steps = sorted({part.first for buffer in wanted for part in buffer.parts})
-    return max(steps, key=need, default=-1)
+def _moments(wanted: Sequence[Buffer]) -> set[int]:
+    return {part.first for buffer in wanted for part in buffer.parts}
 
 
-def _plan(graph: Graph, kernels: Kernels, places: Storage, alignment_bytes: int) -> Plan:
+def _plan(
+    graph: Graph,
+    kernels: Kernels,
+    rows: Sequence[Rows | None],
+    runs: Sequence[Run],
+    places: Storage,
+    alignment_bytes: int,
+) -> Plan:
     called = [None if i in places.moved else kernel for i, kernel in enumerate(kernels)]
-    wanted = buffers(graph, _scratch(called), places)
-    items, limits = _items(wanted, alignment_bytes), forbidden(graph, called, wanted)
+    planned = schedule(graph, called, rows, runs)
+    wanted = buffers(graph, planned, places)
+    items, limits = _items(wanted, alignment_bytes), forbidden(graph, planned, wanted)
     found = place(items, limits)
     placed = list(zip(wanted, found.offsets, strict=True))
-    return as_plan(placed, alignment_bytes, found.lower_bound, places.moved, _busiest(wanted, items, limits))
-
-
-def _scratch(kernels: Kernels) -> list[int]:
-    return [kernel.scratch_bytes if kernel else 0 for kernel in kernels]
+    made = as_plan(placed, alignment_bytes, found.lower_bound, places.moved, _busiest(wanted, items, limits))
+    return replace(made, runs=tuple(runs), nodes=tuple(moment.node for moment in planned.moments))
 
 
 def _items(wanted: Sequence[Buffer], alignment_bytes: int) -> list[Item]:
@@ -97,14 +123,30 @@ def _items(wanted: Sequence[Buffer], alignment_bytes: int) -> list[Item]:
 def as_plan(placed: Placed, alignment_bytes: int, lower_bound: int, moved: frozenset[int], peak_step: int) -> Plan:
     """The plan that puts each buffer at its offset."""
     return Plan(
-        MappingProxyType(
-            {tensor: offset + part.offset for b, offset in placed for part in b.parts for tensor in part.tensors}
-        ),
-        MappingProxyType({b.scratch_of: offset for b, offset in placed if b.scratch_of is not None}),
+        MappingProxyType({t: offset + start for b, offset in placed for t, start in _starts(b)}),
+        MappingProxyType({node: offset for b, offset in placed for node in b.scratch_of}),
         tuple(placed),
         max((offset + buffer.bytes for buffer, offset in placed), default=0),
         max([alignment_bytes, *(buffer.item_bytes for buffer, _ in placed)]),
         lower_bound,
         moved,
         peak_step,
+        rows=MappingProxyType(_rows(placed)),
     )
+
+
+def _starts(buffer: Buffer) -> Iterator[tuple[int, int]]:
+    """Each tensor of a buffer, and where it begins in it."""
+    for part in (buffer.whole,) if buffer.whole else buffer.parts:
+        if part.row is None:
+            yield from ((tensor, part.offset) for tensor in part.tensors)
+
+
+def _rows(placed: Placed) -> dict[int, tuple[int, ...]]:
+    """The tensors whose rows each have a place, and these places."""
+    found: dict[int, dict[int, int]] = {}
+    for buffer, offset in placed:
+        row = buffer.parts[0].row
+        if row is not None and buffer.whole is None:
+            found.setdefault(buffer.tensors[0], {})[row] = offset
+    return {tensor: tuple(places[row] for row in range(len(places))) for tensor, places in found.items()}

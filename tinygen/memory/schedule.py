@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinygen.ir import ABSENT, Graph
@@ -37,10 +37,18 @@ class Schedule:
     """All moments in their order; without runs, the i-th one is the i-th node."""
 
     moments: tuple[Moment, ...]
-    runs: Mapping[int, tuple[int, int]]
-    """Number of a run -> its first and its last moment."""
+    loose: frozenset[int]
+    """The tensors whose rows each have a place of their own."""
+    given: frozenset[int]
+    """Those of them that the caller gives row by row."""
     scratch: tuple[tuple[tuple[int, ...], int, int, int], ...]
     """Scratch: the nodes whose it is, its bytes, the first and the last moment of its use."""
+
+    @property
+    def rowed(self) -> frozenset[int]:
+        """The tensors that are read or written row by row."""
+        accesses = (access for moment in self.moments for access in (*moment.reads, *moment.writes))
+        return frozenset(access.tensor for access in accesses if access.row is not None)
 
 
 def schedule(
@@ -51,7 +59,6 @@ def schedule(
     What reads all before it writes takes two moments, so that what it writes may lie where it read last.
     """
     moments: list[Moment] = []
-    spans: dict[int, tuple[int, int]] = {}
     scratch: list[tuple[tuple[int, ...], int, int, int]] = []
     starts = {run.first: run for run in runs}
     index = 0
@@ -66,11 +73,10 @@ def schedule(
             index += 1
             continue
         moments += _moments(graph, rows, run)
-        end = len(moments) - 1
-        spans[len(spans)] = begin, end
-        scratch += [(users, size, begin, end) for users, size in _scratch(rows, run) if size]
+        scratch += [(users, size, begin, len(moments) - 1) for users, size in _scratch(rows, run) if size]
         index = run.last + 1
-    return Schedule(tuple(moments), spans, tuple(scratch))
+    loose = frozenset[int]().union(*(run.loose for run in runs))
+    return Schedule(tuple(moments), loose, loose & frozenset(graph.inputs), tuple(scratch))
 
 
 def _moments(graph: Graph, rows: Sequence[Rows | None], run: Run) -> Iterator[Moment]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tinygen.ir import Graph
-from tinygen.memory.blocks import lay_out
+from tinygen.memory.live import live_bytes
 from tinygen.memory.rows import GIVEN, Run, read_tensors, run, spans, takes_input, turns
+from tinygen.memory.schedule import schedule
+from tinygen.memory.views import storage
 from tinygen.ops.spec import Cost, Kernel, Rows
 
 
@@ -82,11 +84,9 @@ def streamings(
 
     Each run costs at most `most_cycles` more. With `given`, the first run takes the model's input row by row.
     """
-    whole = lay_out(graph, kernels, rows)
-    live = whole.live_bytes()
-    alone = dict.fromkeys(range(len(graph.nodes)), 0)
-    for step, node in enumerate(whole.steps):
-        alone[node] = max(int(live[2 * step + 1]), int(live[2 * step + 2]))
+    places = storage(graph, 1, joined=False)
+    live = live_bytes(graph, schedule(graph, kernels), places)
+    alone = {node: int(live[node + 1]) for node in range(len(graph.nodes))}
     ways: list[list[_Way]] = [[_Way(0, 0)]] + [[] for _ in graph.nodes]
     tried: dict[int, list[tuple[int, _Way]]] = {}
     for candidate in _candidates(graph, rows, alone, given):
@@ -112,7 +112,7 @@ def _candidates(
     for first, last in spans(graph, rows):
         if given and takes_input(graph, first, last):
             found.append(_Candidate(first, last, True, _held(graph, rows, first, last, True)))
-        elif last > first:
+        else:
             found.append(_Candidate(first, last, False, _held(graph, rows, first, last, False)))
     least = dict(alone)
     for candidate in found:
@@ -155,10 +155,10 @@ def _try(
     if cycles > most_cycles:
         return None
     made = run(graph, rows, first, last, given)
-    layout = lay_out(graph, kernels, rows, (made,))
-    live = layout.live_bytes()
-    inside = [i for i, node in enumerate(layout.steps) if node == GIVEN or first <= node <= last]
-    return _Way(int(live[2 * inside[0] + 1 : 2 * inside[-1] + 3].max()), cycles, (made,))
+    planned = schedule(graph, kernels, rows, (made,))
+    live = live_bytes(graph, planned, storage(graph, 1, joined=False))
+    inside = [i for i, moment in enumerate(planned.moments) if moment.node == GIVEN or first <= moment.node <= last]
+    return _Way(int(live[inside[0] + 1 : inside[-1] + 2].max()), cycles, (made,))
 
 
 def _worth(ways: Sequence[_Way]) -> list[_Way]:

@@ -76,14 +76,18 @@ def _inside(part: int, value: Array, wholes: dict[int, Array], item_bytes: int) 
     return None
 
 
-def storage(graph: Graph, alignment_bytes: int, joined: bool = True) -> Storage:
-    """The places of all tensors. Aliases are always views; other nodes if `joined`, where elements stay aligned."""
+def storage(graph: Graph, alignment_bytes: int, joined: bool = True, fixed: frozenset[int] = frozenset()) -> Storage:
+    """The places of all tensors. Aliases are always views; other nodes if `joined`, where elements stay aligned.
+
+    Tensors that are `fixed` are joined with no other.
+    """
     places = {tensor: (tensor, 0) for tensor in graph.tensors}
     members = {tensor: [tensor] for tensor in graph.tensors}
     moved = set()
     for index, node in enumerate(graph.nodes):
         alias = ops.SPECS[node.op].alias
-        found = views(graph, node) if alias or joined else ()
+        free = joined and fixed.isdisjoint((*node.inputs, *node.outputs))
+        found = views(graph, node) if alias or free else ()
         if not found or not (alias or _possible(graph, node, found, places, alignment_bytes)):
             continue
         for view in found:
