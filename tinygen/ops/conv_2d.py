@@ -13,6 +13,7 @@ from tinygen.ops import (
     convolution_dsp,
     convolution_mve,
     convolution_v6m,
+    convolution_v7m,
     fully_connected_dsp,
     matrix_v6m,
     pointwise_dsp,
@@ -138,6 +139,9 @@ SPEC = OpSpec(
             frozenset({"armv6m"}),
             lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
             matrix_v6m.params,
+        ),
+        Variant(
+            "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),

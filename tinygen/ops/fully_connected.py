@@ -10,7 +10,16 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, fully_connected_dsp, fully_connected_mve, matrix_v6m, real_scale, weighted
+from tinygen.ops import (
+    checks,
+    convolution_v7m,
+    fully_connected_dsp,
+    fully_connected_mve,
+    lanes_v7m,
+    matrix_v6m,
+    real_scale,
+    weighted,
+)
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
 from tinygen.quant import Numerics
 
@@ -136,6 +145,14 @@ SPEC = OpSpec(
             fully_connected_dsp.rows_params,
         ),
         Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
+        Variant(
+            "rows_v7m",
+            "kernels/conv_2d.v7m.c.j2",
+            frozenset({"armv7m"}),
+            convolution_v7m.rows_apply,
+            convolution_v7m.rows_params,
+        ),
+        Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), matrix_v6m.applies, lanes_v7m.matrix),
         Variant("c", "kernels/fully_connected.c.j2"),
     ),
 )

@@ -88,6 +88,7 @@ def kernel_parts(
         "kinked": layer.kinked,
         "limits": None,
         "scaling": None,
+        "thumb2": False,
     }
     if layer.scaled:
         return values | {"limits": None if limits == quant.RANGES["int8"] else limits}, (layer.constant,)

@@ -1,0 +1,251 @@
+"""Kernels for Armv7-M cores: their C on this computer, their instructions in the emulated board."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.dsp import NONE, RELU, RELU6, WARNINGS, compiled
+from tests.dsp import check as check_on
+from tests.modelbuilder import ModelBuilder
+from tests.oracles import check_model
+from tests.test_convolution_dsp import SAME, VALID, convolution
+from tests.test_depthwise_dsp import depthwise
+from tests.test_fully_connected_dsp import dense
+from tests.test_generated_c import check_sanitized
+from tests.test_pointwise_dsp import pointwise
+from tinygen.driver import Compiled
+from tinygen.quant import Numerics
+from tinygen.verify.golden import Golden
+
+BOARD = "nucleo_l152re"
+"""An M3."""
+MATRIX, CONVOLUTION = "kernels/matrix.v7m.c.j2", "kernels/conv_2d.v7m.c.j2"
+DEPTHWISE = "kernels/depthwise_conv_2d.v7m.c.j2"
+
+
+def check(build: ModelBuilder, samples: int = 3, numerics: Numerics = Numerics.TFLITE) -> Compiled:
+    """The C here and in the emulated board, against the NumPy reference, every layer."""
+    return check_on(build, [BOARD], samples, numerics)
+
+
+def values(result: Compiled, template: str) -> list[dict[str, Any]]:
+    """The numbers of each layer's kernel; every layer has that template."""
+    functions = {function.name: function for function in result.program.functions}
+    called = [functions[call.function] for call in result.program.calls]
+    assert {function.template for function in called} == {template}
+    return [dict(function.values) for function in called]
+
+
+def templates(result: Compiled) -> set[str]:
+    """The templates of all kernels."""
+    return {function.template for function in result.program.functions}
+
+
+def test_random_pixels() -> None:
+    """Any pixels, inputs and channels, all zero points, outputs of one sign and of both, limits inside the range."""
+    build = ModelBuilder(np.random.default_rng(1))
+    rng = build.rng
+    for _ in range(14):
+        height, width, depth = (int(size) for size in rng.integers(1, [8, 8, 40]))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
+        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
+        shape = build.pick([1, 1, 2]), height, width, max(2, depth)
+        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+    assert {v["form"] for v in values(check(build), CONVOLUTION)} == {"line", "roundings"}
+
+
+def test_every_number_of_inputs() -> None:
+    """Steps, rounds of steps, those behind, a last input without a neighbour."""
+    build = ModelBuilder()
+    for depth in (*range(2, 20), 31, 32, 33, 67):
+        pointwise(build, (1, 1, 2, depth), 4, slope=0.01 / np.sqrt(depth))
+    assert {v["odd"] for v in values(check(build, 2), CONVOLUTION)} == {False, True}
+
+
+def test_random_windows() -> None:
+    """Any kernel, stride and padding, windows that reach outside on all sides, inputs copied inside a border or not."""
+    build = ModelBuilder(np.random.default_rng(21))
+    rng = build.rng
+    for _ in range(20):
+        height, width, depth = (int(size) for size in rng.integers(1, [12, 12, 20]))
+        kernel = tuple(int(size) for size in rng.integers(1, 6, 2))
+        choice = {
+            "padding": SAME if kernel[0] * 2 > height or kernel[1] > width else build.pick([SAME, VALID]),
+            "stride": tuple(int(step) for step in rng.integers(1, 4, 2)),
+            "dilation": (build.pick([1, 1, 2]), 1),
+            "activation": build.pick([NONE, RELU, RELU6]),
+            "slope": 10 ** rng.uniform(-4, -2),
+            "x_zero": build.random_zero_point(),
+            "y_zero": build.pick([-128, -128, build.random_zero_point()]),
+        }
+        convolution(build, (build.pick([1, 2]), height, width, depth), int(rng.integers(4, 14)), kernel, **choice)
+    assert CONVOLUTION in templates(check(build))
+
+
+def test_inputs_too_large_for_a_copy_inside_a_border() -> None:
+    build = ModelBuilder()
+    for stride in ((1, 1), (2, 2), (3, 1)):
+        convolution(build, (1, 14, 13, 9), 6, (5, 3), stride)
+    convolution(build, (1, 14, 13, 9), 6, (3, 5), dilation=(3, 1))
+    values(check(build), CONVOLUTION)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shape": (1, 7, 7, 3), "filters": 16},
+        {"shape": (1, 12, 12, 16), "filters": 16, "y_zero": 5},
+        {"shape": (1, 12, 6, 1), "filters": 12, "kernel": (10, 4), "stride": (2, 2)},
+        {"shape": (1, 7, 7, 3), "filters": 8, "stride": (2, 2), "padding": VALID},
+        {"shape": (1, 8, 8, 16), "filters": 8, "kernel": (1, 1), "stride": (2, 2)},
+        {"shape": (1, 40, 1, 6), "filters": 8, "kernel": (5, 1)},
+        {"shape": (1, 1, 40, 6), "filters": 8, "kernel": (1, 5)},
+    ],
+)
+def test_windows_of_real_networks(options: dict[str, Any]) -> None:
+    build = ModelBuilder()
+    convolution(build, **options)
+    values(check(build), CONVOLUTION)
+
+
+@pytest.mark.parametrize("weight", [-127, 127])
+@pytest.mark.parametrize("x_zero", [-128, 0, 127])
+def test_weights_and_inputs_at_their_ends(weight: int, x_zero: int) -> None:
+    """Lanes that are as full as they can be: the samples hold the extremes of int8."""
+    build = ModelBuilder()
+    reach = 64 * 128 * 255
+    bias = [2**29 - reach, reach - 2**29, 0, 1000, -1000, 40000]
+    signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 64)) - 0.5).astype(int)
+    for data in (weight, weight * signs, np.where(signs > 0, weight, 0)):
+        pointwise(build, (1, 2, 2, 64), 6, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+        pointwise(build, (1, 2, 2, 64), 6, y_zero=5, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+    values(check(build, 6), CONVOLUTION)
+
+
+def test_lanes_that_overflow() -> None:
+    """-128 beside -128 leaves 16 bits for inputs of -128; anything less stays."""
+    build, other = ModelBuilder(), ModelBuilder()
+    weights = build.rng.integers(-127, 128, (8, 1, 1, 12))
+    weights[3, 0, 0, 4:6] = -128, -127
+    pointwise(build, (1, 2, 3, 12), weights=weights)
+    values(check(build), CONVOLUTION)
+    weights[3, 0, 0, 5] = -128
+    pointwise(other, (1, 2, 3, 12), weights=weights)
+    assert CONVOLUTION not in templates(check(other))
+
+
+@pytest.mark.parametrize("numerics", Numerics)
+@pytest.mark.parametrize("y_zero", [-128, 3])
+def test_fully_connected(numerics: Numerics, y_zero: int) -> None:
+    """One row of a large matrix in its own kernel; several rows, or a small matrix, as a 1x1 convolution."""
+    build = ModelBuilder(np.random.default_rng(7))
+    for depth in (7, 32, 100):
+        dense(build, depth, int(build.rng.integers(4, 30)), 2, y_zero=y_zero, slope=0.02 / depth)
+    dense(build, 64, 12, y_zero=y_zero, slope=0.001)
+    for depth in (129, 300):
+        dense(build, depth, 33, y_zero=y_zero, slope=0.02 / depth)
+    dense(build, 500, 9, y_zero=y_zero, slope=1e-6, bias=2**29)
+    assert templates(check(build, numerics=numerics)) == {MATRIX, CONVOLUTION}
+
+
+def test_every_size_of_a_chunk() -> None:
+    """Weights that are small enough take chunks of more inputs, each block of channels its own."""
+    build = ModelBuilder()
+    for depth in (342, 343, 345, 349, 352):
+        weights = build.rng.integers(-30, 31, (12, depth))
+        weights[4:8] = build.rng.integers(-62, 63, (4, depth))
+        weights[8:] = build.rng.integers(-127, 128, (4, depth))
+        dense(build, depth, 12, weights=weights, slope=0.02 / np.sqrt(depth))
+    values(check(build), MATRIX)
+
+
+def test_random_depthwise() -> None:
+    """Sizes from one pixel on, any stride, both paddings, filters for each channel, either axis along the rows."""
+    build = ModelBuilder(np.random.default_rng(41))
+    rng = build.rng
+    for _ in range(20):
+        padding = build.pick([SAME, SAME, VALID])
+        height, width, depth = (int(size) for size in rng.integers(3 if padding == VALID else 1, 14, 3))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, -128, build.random_zero_point()])}
+        choice = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1)}
+        choice["multiplier"] = build.pick([1, 1, 3])
+        shape, stride = (build.pick([1, 1, 2]), height, width, depth), build.pick([1, 1, 2, 3])
+        depthwise(build, shape, stride, padding, per_channel=build.chance(0.7), **choice, **zeros)
+    fused = {v["fused"] for v in values(check(build), DEPTHWISE)}
+    assert fused == {False, True}
+
+
+def test_depthwise_of_many_channels() -> None:
+    """Outputs too far apart for a store that moves its register, rows of several rounds."""
+    build = ModelBuilder()
+    depthwise(build, (1, 7, 9, 300), activation=RELU6)
+    depthwise(build, (1, 3, 31, 4), 2, y_zero=5)
+    values(check(build, 1), DEPTHWISE)
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_depthwise_at_its_ends(weight: int, zero_point: int) -> None:
+    build = ModelBuilder()
+    for stride in (1, 2):
+        depthwise(build, (1, 6, 5, 4), stride, x_zero=zero_point, weights=weight, bias=[2**28, -(2**28), 0, 900])
+    values(check(build, 6), DEPTHWISE)
+
+
+def all_kernels(build: ModelBuilder) -> None:
+    """One layer of each: outputs of one sign and of both, limits inside the range, all sizes of a row."""
+    for y_zero in (-128, 3):
+        pointwise(build, (1, 5, 5, 20), 9, RELU6, y_zero=y_zero)
+        dense(build, 400, 12, y_zero=y_zero)
+        convolution(build, (2, 5, 6, 3), y_zero=y_zero)
+        depthwise(build, (2, 5, 6, 3), activation=RELU6, y_zero=y_zero)
+        depthwise(build, (1, 6, 5, 3), 2, multiplier=2)
+
+
+def test_oracles(golden: Golden) -> None:
+    build = ModelBuilder()
+    all_kernels(build)
+    check(build)
+    check_model(build.finish(), golden)
+
+
+def test_sanitizers(tmp_path: Path) -> None:
+    """Nothing undefined in the C, at the ends of the arena either."""
+    build = ModelBuilder()
+    all_kernels(build)
+    convolution(build, (1, 12, 12, 9), 6, (5, 5))
+    check_sanitized(build.finish(), tmp_path, "cortex-m3")
+
+
+CROSS = (
+    ("arm-none-eabi-gcc", "-mcpu=cortex-m3", "-mthumb"),
+    ("clang", "--target=arm-none-eabi", "-mcpu=cortex-m3", "-mthumb", "-I/usr/lib/arm-none-eabi/include"),
+    ("clang",),
+    ("gcc",),
+)
+
+
+@pytest.mark.parametrize("command", CROSS)
+def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
+    """No warning at any level of optimisation, with the instructions and without."""
+    build = ModelBuilder()
+    all_kernels(build)
+    compiled(build, BOARD).write(tmp_path / "net")
+    for level in ("-O0", "-O2", "-O3", "-Os"):
+        parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(tmp_path / "net.o")]
+        done = subprocess.run(parts, cwd=tmp_path / "net", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"
+
+
+def test_layers_of_all_shapes_share_a_kernel() -> None:
+    build = ModelBuilder()
+    for depth in (4, 16, 40):
+        pointwise(build, (1, 4, 4, depth), 16, RELU)
+        convolution(build, (1, 9, 9, depth), 8)
+        dense(build, depth, 8)
+    assert len(compiled(build, BOARD).program.functions) == 1
