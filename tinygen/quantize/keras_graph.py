@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,15 @@ def calls(model: keras.Model) -> list[Call]:
     depths = sorted(graph._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in graph._nodes_by_depth[depth]]
     return [Call(node.operation, tuple(node.input_tensors), tuple(node.output_tensors)) for node in nodes]
+
+
+def run(model: keras.Model, x: Any, altered: Callable[[Any, Any], Any]) -> Any:
+    """What `model` answers to `x` when the output of each layer is first replaced by altered(layer, output)."""
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        return altered(layer, layer(*arguments, **options))
+
+    return functional(model)._run_through_graph(x, operation_fn=lambda layer: layer, call_fn=call)
 
 
 def copy_model(model: keras.Model) -> keras.Model:
