@@ -24,6 +24,7 @@ LAYERS = (
     ("passes",),
     ("memory", "reference"),
     ("variants",),
+    ("planning",),
     ("lower", "selftest"),
     ("emit",),
     ("project",),
@@ -34,6 +35,8 @@ LAYERS = (
     ("run",),
     ("profile",),
     ("report",),
+    ("optimize",),
+    ("cli_optimize",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -77,7 +80,7 @@ def test_only_some_parts_touch_the_world(path: Path) -> None:
     module = _module(path)
     if module not in ("quantize", "footprint", "verify", "run", "profile"):
         assert "subprocess" not in text and "multiprocessing" not in text, f"{path}: starts processes"
-    if module not in ("project", "quantize", "footprint", "verify", "run", "profile"):
+    if module not in ("project", "quantize", "optimize", "footprint", "verify", "run", "profile"):
         assert "write_text" not in text and "write_bytes" not in text, f"{path}: writes files"
 
 

@@ -12,11 +12,12 @@ from tinygen.emit import emit, emit_firmware, emit_project
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.lower import Program, identifier, lower
-from tinygen.memory.plan import Plan, plan
+from tinygen.memory.plan import Plan
+from tinygen.planning import plan_for
 from tinygen.quant import Numerics
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
-from tinygen.variants import Optimize, choose, kernels, without
+from tinygen.variants import Optimize, choose, without
 
 PORTABLE = "portable"
 
@@ -71,7 +72,7 @@ def compile_model(
     symbol = identifier(name or Path(model.path).stem)
     graph = passes.run(model.graph, (numerics,))
     choices = choose(graph, numerics, core, optimize)
-    arena = plan(graph, kernels(choices), core.alignment_bytes)
+    arena = plan_for(graph, choices, core, optimize)
     program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)

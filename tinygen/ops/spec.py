@@ -174,6 +174,11 @@ class Rows:
     table: bool = False
     reads_first: bool = False
     """Whether all is read before the first byte of the output is written: then the two may overlap in any way."""
+    gathers: bool = False
+    """Whether a turn takes one row of the input instead, and the last one leaves the output whole.
+
+    Its C function then takes, behind the inputs, `int32_t y`, the number of the row; scratch keeps what is gathered.
+    """
     extra_cycles: int = 0
     """About what all rows take more than the whole at once, beside their calls."""
 
