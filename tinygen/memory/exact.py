@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from tinygen.memory.bounds import Forbidden, Intervals, Item
 
-STEPS = 150_000
-"""Pairs looked at in all searches together."""
+STEPS = 10_000
+"""Pairs looked at in one search, at most."""
+SEARCHES = 6
+"""At most."""
 
 Pair = tuple[int, int, Intervals]
 
@@ -18,18 +20,19 @@ def improve(items: Sequence[Item], forbidden: Forbidden, offsets: Sequence[int],
 
     Arena sizes between `goal` and the present one are tried by bisection, the smallest first.
     """
-    best, low, steps = list(offsets), goal, STEPS
-    limit = goal
-    while low < (end := max(o + item.bytes for o, item in zip(best, items, strict=True))) and steps > 0:
-        found = _Search(items, forbidden, limit, steps)
-        steps -= found.steps
+    best, low, limit = list(offsets), goal, goal
+    for _ in range(SEARCHES):
+        end = max(o + item.bytes for o, item in zip(best, items, strict=True))
+        if low >= end:
+            break
+        limit = min(limit, end - 1)
+        found = _Search(items, forbidden, limit)
         if found.offsets is not None:
-            best = found.offsets
-            end = max(o + item.bytes for o, item in zip(best, items, strict=True))
-        else:
-            low = limit + 1
-            goal = low if found.complete else goal
-        limit = (low + end - 1) // 2
+            best, limit = found.offsets, (low + limit) // 2
+            continue
+        low = limit + 1
+        goal = low if found.complete else goal
+        limit = (low + end) // 2
     return best, goal
 
 
@@ -50,8 +53,8 @@ class _Search:
     offsets; a pair that is too close then is branched upon, to lie on either side of what is forbidden.
     """
 
-    def __init__(self, items: Sequence[Item], forbidden: Forbidden, limit: int, steps: int) -> None:
-        self.items, self.limit, self.allowed_steps, self.steps = items, limit, steps, 0
+    def __init__(self, items: Sequence[Item], forbidden: Forbidden, limit: int) -> None:
+        self.items, self.limit, self.steps = items, limit, 0
         self.pairs: list[Pair] = [(a, b, intervals) for (a, b), intervals in forbidden.items() if intervals]
         self.near: list[list[int]] = [[] for _ in items]
         for number, (a, b, _) in enumerate(self.pairs):
@@ -103,7 +106,7 @@ class _Search:
             state, changed = states.pop()
             if not self._propagate(state, changed):
                 continue
-            if self.steps > self.allowed_steps:
+            if self.steps > STEPS:
                 self.complete = False
                 return None
             violated = self._violated(state)
