@@ -46,6 +46,10 @@ class Several(TinygenError):  # noqa: N818 - it is several
         self.problems = tuple(problems)
         Exception.__init__(self, "\n".join(self.lines))
 
+    def __reduce__(self) -> tuple[type[Several], tuple[tuple[TinygenError, ...]]]:
+        """How it travels between processes: made anew of its problems."""
+        return type(self), (self.problems,)
+
     @property
     def lines(self) -> tuple[str, ...]:
         """The problems, one a line."""

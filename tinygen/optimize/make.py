@@ -1,0 +1,160 @@
+"""A candidate as a .tflite model, made of a Keras model: the only module of the search that imports TensorFlow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+from tinygen.errors import QuantizeError
+from tinygen.ir import Array
+from tinygen.optimize.candidate import Candidate
+from tinygen.optimize.model_file import ModelFile
+from tinygen.optimize.task import Problem
+from tinygen.quantize.cluster import cluster
+from tinygen.quantize.data import CALIBRATION, TRAINING, VALIDATION, Data
+from tinygen.quantize.distill import distill, narrower
+from tinygen.quantize.evaluate import Score, score_keras
+from tinygen.quantize.prune import prune_channels
+from tinygen.quantize.qat import quantization_aware_train
+from tinygen.quantize.quantize import quantize
+from tinygen.quantize.training import Progress
+from tinygen.quantize.weights import Bits
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Making:
+    """A candidate to make of a model; not `trained`, its weights do not matter: only what shape its code has."""
+
+    model: keras.Model
+    problem: Problem
+    candidate: Candidate
+    trained: bool
+    progress: Progress
+
+    @property
+    def calibration_x(self) -> Array:
+        """The inputs that ranges come from."""
+        return self.problem.sets[CALIBRATION].x
+
+    @property
+    def training(self) -> tuple[Data, Data]:
+        """The sets to train with, and to keep the best epoch by."""
+        return self.problem.sets[TRAINING], self.problem.sets[VALIDATION]
+
+    def setting(self, name: str) -> Any:
+        """A setting of the candidate."""
+        return self.candidate.values[name]
+
+    def schedule(self) -> dict[str, Any]:
+        """How long to train, how fast, from which seed, and whom to tell of it."""
+        return {
+            "epochs": self.setting("epochs") if self.trained else 0,
+            "learning_rate": self.setting("learning_rate"),
+            "seed": self.problem.seed,
+            "progress": self.progress,
+        }
+
+    def bits(self, default: int) -> Bits:
+        """The width of the weights, by layers where some have their own."""
+        own = self.candidate.of_layers("weights")
+        return {"*": default, **own} if own else default
+
+
+def make(problem: Problem, candidate: Candidate, trained: bool, progress: Progress) -> bytes:
+    """The candidate as .tflite, or a model of the same shape when it need not be `trained`; raises QuantizeError."""
+    making = Making(open_model(problem.model), problem, candidate, trained, progress)
+    return _MAKERS[candidate.technique](making)
+
+
+def score(model: ModelFile, data: Data) -> Score:
+    """The score of the float model."""
+    return score_keras(open_model(model), data)
+
+
+def float_bytes(model: ModelFile) -> int:
+    """What the weights of the float model take."""
+    return FLOAT_BYTES * int(open_model(model).count_params())
+
+
+def open_model(model: ModelFile) -> keras.Model:
+    """The Keras model in a file; raises QuantizeError."""
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(model.data)
+        try:
+            return keras.models.load_model(path, compile=False)
+        except Exception as error:  # Keras raises whatever the layers of the file raise
+            found = f"{type(error).__name__}: {error}".splitlines()[0]
+            remedy = "layers of your own must be replaced by those of Keras"
+            raise QuantizeError("Keras cannot load the model", where=model.path, found=found, remedy=remedy) from None
+
+
+def _after_training(making: Making, activations: int, default_bits: int, **settings: Any) -> bytes:
+    """The model in integers without training."""
+    bits = making.bits(default_bits)
+    return quantize(making.model, making.calibration_x, weights=bits, activations=activations, **settings)
+
+
+def _int8(making: Making) -> bytes:
+    return _after_training(making, 8, 8, **making.candidate.values)
+
+
+def _int16(making: Making) -> bytes:
+    return _after_training(making, 16, 8, **making.candidate.values)
+
+
+def _int4(making: Making) -> bytes:
+    return _after_training(making, 8, 4, **making.candidate.values)
+
+
+def _qat(making: Making, default_bits: int) -> bytes:
+    """The model trained with its weights and activations as they will be rounded."""
+    if not making.trained:
+        return _after_training(making, 8, default_bits)
+    bits = making.bits(default_bits)
+    return quantization_aware_train(making.model, *making.training, weights=bits, **making.schedule()).to_tflite(
+        making.calibration_x
+    )
+
+
+def _channels(making: Making) -> bytes:
+    model = prune_channels(making.model, *making.training, share=making.setting("share"), **making.schedule())
+    return quantize(model, making.calibration_x, weights=making.bits(making.setting("weights")))
+
+
+def _distill(making: Making) -> bytes:
+    student = narrower(making.model, making.setting("width"), seed=making.problem.seed)
+    if making.trained:
+        train, validation = making.training
+        temperature, alpha = making.setting("temperature"), making.setting("alpha")
+        student = distill(
+            making.model, student, train, validation, temperature=temperature, alpha=alpha, **making.schedule()
+        )
+    return quantize(student, making.calibration_x, weights=making.bits(making.setting("weights")))
+
+
+def _codebook(making: Making) -> bytes:
+    model = cluster(making.model, *making.training, values=making.setting("values"), **making.schedule())
+    return quantize(model, making.calibration_x, weights=making.bits(8))
+
+
+_MAKERS: MappingProxyType[str, Callable[[Making], bytes]] = MappingProxyType(
+    {
+        "int8": _int8,
+        "int16": _int16,
+        "int8_qat": lambda making: _qat(making, 8),
+        "int4": _int4,
+        "int4_qat": lambda making: _qat(making, 4),
+        "channels": _channels,
+        "distill": _distill,
+        "codebook": _codebook,
+    }
+)
