@@ -1,4 +1,4 @@
-"""Turns a graph and the kernels chosen for it into the plan of its RAM: what is computed row by row, and what lies where."""
+"""Turns a graph and the kernels chosen for it into the plan of its RAM: what is computed by rows, what lies where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygen.variants import Choices, Optimize, kernels
 MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType({Optimize.SPEED: 0.01, Optimize.RAM: 0.15, Optimize.FLASH: 0.0})
 """What may be paid for RAM, as a share of the cycles of an inference. For flash nothing: a run of rows takes code."""
 MOST_TRIED = 4
-"""Choices of runs that are placed, at most: what lies between rows may make a plan larger than what it needs at once."""
+"""Choices of runs that are placed, at most: a plan may be larger than what it needs at any one moment."""
 
 
 def plan_for(graph: Graph, choices: Choices, core: Core, optimize: Optimize, given: bool = False) -> Plan:
