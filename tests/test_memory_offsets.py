@@ -72,7 +72,7 @@ def test_every_placement_is_allowed(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_bad_offsets_are_improved(seed: int) -> None:
     """Branch and bound alone, from all items in a row."""
-    items, forbidden = instance(seed, 6, 3, 60, (1,))
+    items, forbidden = instance(seed, 5, 3, 60, (1,))
     row = [offset * 4 for offset in itertools.accumulate((item.bytes for item in items), initial=0)][:-1]
     offsets, proved = improve(items, forbidden, row, lower_bound(items, forbidden))
     assert is_allowed(items, forbidden, tuple(offsets))
