@@ -140,10 +140,6 @@ SPEC = OpSpec(
             lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
             matrix_v6m.params,
         ),
-        Variant(
-            "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params
-        ),
-        Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),
         Variant(
             "dsp",
@@ -153,6 +149,10 @@ SPEC = OpSpec(
             convolution_dsp.params,
             convolution_dsp.rows,
         ),
+        Variant(
+            "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params
+        ),
+        Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant(
             "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
         ),
