@@ -17,7 +17,7 @@ from tinygen.planning import plan_for
 from tinygen.quant import Numerics
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
-from tinygen.variants import Optimize, choose, without
+from tinygen.variants import Optimize, without
 
 PORTABLE = "portable"
 
@@ -71,8 +71,7 @@ def compile_model(
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = passes.run(model.graph, (numerics,))
-    choices = choose(graph, numerics, core, optimize)
-    arena = plan_for(graph, choices, core, optimize)
+    choices, arena = plan_for(graph, numerics, core, optimize)
     program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)

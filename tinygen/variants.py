@@ -9,8 +9,8 @@ from functools import cached_property
 
 from tinygen import ops
 from tinygen.ir import Graph
-from tinygen.memory.peak import peak
-from tinygen.memory.plan import needed, plan
+from tinygen.memory.plan import needed
+from tinygen.memory.streaming import price
 from tinygen.ops.spec import Context, Kernel, Rows, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.target import Core
@@ -46,15 +46,12 @@ PLAIN: frozenset[str] = frozenset()
 def choose(graph: Graph, numerics: Numerics, core: Core, optimize: Optimize = Optimize.SPEED) -> Choices:
     """The kernel of every node, in order.
 
-    For speed each node gets the best variant for the core, for flash the best that any core can run: it is shorter. For
-    RAM a node keeps the core's own unless another needs less at the peak.
+    For speed, and to begin with for RAM, each node gets the best variant for the core; for flash the best that any core
+    can run: it is shorter.
     """
     contexts = [context_of(graph, node, numerics) for node in graph.nodes]
     features = PLAIN if optimize is Optimize.FLASH else core.features
-    choices = [_choice(context, features) for context in contexts]
-    if optimize is Optimize.RAM:
-        return _lower_peak(graph, core, choices)
-    return tuple(choices)
+    return tuple(_choice(context, features) for context in contexts)
 
 
 def kernels(choices: Sequence[Choice | None]) -> list[Kernel | None]:
@@ -79,34 +76,21 @@ def _of(context: Context, variant: Variant) -> Choice:
     return Choice(context, variant, (variant.params or ops.SPECS[context.node.op].params)(context))
 
 
-def _lower_peak(graph: Graph, core: Core, choices: list[Choice | None]) -> Choices:
-    """The choices with which the plan is smallest when the node at its peak gets a more frugal kernel, again and again.
+def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: float) -> tuple[Choices, float] | None:
+    """The choices with another kernel for node `step`, and about the cycles that it takes more; None if there is none.
 
-    Of plans of one size the first counts, as its kernels are the faster ones.
+    It is the first behind the chosen one that needs fewer bytes with all that is alive then, for at most `most_cycles`.
     """
-    best, least = tuple(choices), None
-    while True:
-        found = plan(graph, kernels(choices), core.alignment_bytes)
-        if least is None or found.arena_bytes < least:
-            best, least = tuple(choices), found.arena_bytes
-        step = peak(found).step
-        frugal = _frugal(graph, core, choices, step) if 0 <= step < len(choices) else None
-        if frugal is None:
-            return best
-        choices[step] = frugal
-
-
-def _frugal(graph: Graph, core: Core, choices: Sequence[Choice | None], step: int) -> Choice | None:
-    """The first kernel of a node, behind the chosen one, that needs fewer bytes with all that is alive then."""
     present = choices[step]
     if present is None:
         return None
-
-    def need(choice: Choice) -> int:
-        changed = [*choices[:step], choice, *choices[step + 1 :]]
-        return needed(graph, kernels(changed), core.alignment_bytes, step)
-
+    least = needed(graph, kernels(choices), core.alignment_bytes, step)
+    cost = ops.SPECS[present.context.node.op].cost(present.context)
     variants = ops.SPECS[present.context.node.op].variants
-    later = variants[variants.index(present.variant) + 1 :]
-    possible = [v for v in later if v.features <= core.features and v.when(present.context)]
-    return next((c for c in (_of(present.context, v) for v in possible) if need(c) < need(present)), None)
+    for variant in variants[variants.index(present.variant) + 1 :]:
+        extra = price(variant.features).of(cost) - price(present.variant.features).of(cost)
+        if extra <= most_cycles and variant.features <= core.features and variant.when(present.context):
+            changed = (*choices[:step], _of(present.context, variant), *choices[step + 1 :])
+            if needed(graph, kernels(changed), core.alignment_bytes, step) < least:
+                return changed, max(0.0, extra)
+    return None
