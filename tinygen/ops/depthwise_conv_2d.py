@@ -95,17 +95,19 @@ SPEC = OpSpec(
         ),
         Variant(
             "dsp",
-            "kernels/depthwise_conv_2d.dsp.c.j2",
+            depthwise_dsp.TEMPLATE,
             frozenset({"dsp"}),
             depthwise_dsp.applies,
             depthwise_dsp.params,
+            depthwise_dsp.rows,
         ),
         Variant(
             "window_dsp",
-            "kernels/depthwise_conv_2d.window.dsp.c.j2",
+            depthwise_window_dsp.TEMPLATE,
             frozenset({"dsp"}),
             depthwise_window_dsp.applies,
             depthwise_window_dsp.params,
+            depthwise_window_dsp.rows,
         ),
         Variant(
             "v6m",

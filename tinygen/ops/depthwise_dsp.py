@@ -6,17 +6,21 @@ with stride 1, one with stride 2.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import dsp, planes
+from tinygen.ops import dsp, planes, window_rows
 from tinygen.ops.planes import OPERANDS, Plane
-from tinygen.ops.spec import Context, Kernel
+from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import convolution_geometry
 
+TEMPLATE = "kernels/depthwise_conv_2d.dsp.c.j2"
+CHANNEL_CYCLES = 45
+"""About what a channel takes again in each row, beside what is copied again."""
 MOST_OFFSET = 4095
 """Bytes that a load or store reaches from its register."""
 MOST_ADVANCE = 65535
@@ -41,13 +45,24 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """One multiplication an output where that is proved exact, in the loop; else rows of sums, scaled afterwards."""
+    return replace(_kernel(context, _ways(context)[0]), overlaps=(planes.overlap(context),))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    plane = planes.row_plane(convolution_geometry(context))
+    if plane is None or not window_rows.possible(context) or not _reaches(plane, *planes.steps(plane, context)):
+        return None
+    return planes.rows(context, _kernel(context, plane, by_row=True), TEMPLATE, CHANNEL_CYCLES)
+
+
+def _kernel(context: Context, plane: Plane, by_row: bool = False) -> Kernel:
     found = dsp.sums(context, OPERANDS)
-    plane = _ways(context)[0]
     width, scaling = _width(plane), planes.scaling(context, found)
     fused = scaling.values["form"] == "line"
     taps = _taps(planes.filters(found, plane), plane)
     values = {
-        **planes.values(context, plane, width, scaling),
+        **planes.values(context, plane, width, scaling, by_row),
         **_row(plane, planes.steps(plane, context)[0] if fused else SUM_BYTES),
         "fused": fused,
         "scaled_at_once": chunk(plane.along.output, MOST_SCALED),
@@ -56,7 +71,7 @@ def params(context: Context) -> Kernel:
     }
     sums_bytes = 0 if fused else SUM_BYTES * plane.along.output
     constants = planes.weights(taps, scaling), *scaling.constants
-    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width) + sums_bytes, (planes.overlap(context),))
+    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width) + sums_bytes)
 
 
 def _ways(context: Context) -> list[Plane]:

@@ -6,16 +6,20 @@ loaded at even ones, so the taps lie in pairs in both phases: (0, 1), (2, 3), ..
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import dsp, planes
+from tinygen.ops import dsp, planes, window_rows
 from tinygen.ops.planes import OPERANDS, Plane
-from tinygen.ops.spec import Context, Kernel
+from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.ops.window import convolution_geometry
 
+TEMPLATE = "kernels/depthwise_conv_2d.window.dsp.c.j2"
+CHANNEL_CYCLES = 40
+"""About what a channel takes again in each row, beside what is copied again."""
 MOST_OUTPUTS = 4
 """Sums that are kept in registers."""
 MOST_TAPS = 32
@@ -30,12 +34,24 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, taps, what scales their sums, and room for a plane."""
-    found = dsp.sums(context, OPERANDS)
     plane = min(planes.planes(convolution_geometry(context)), key=_cycles)
+    return replace(_kernel(context, plane), overlaps=(planes.overlap(context),))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    plane = planes.row_plane(convolution_geometry(context))
+    if plane is None or not window_rows.possible(context):
+        return None
+    return planes.rows(context, _kernel(context, plane, by_row=True), TEMPLATE, CHANNEL_CYCLES)
+
+
+def _kernel(context: Context, plane: Plane, by_row: bool = False) -> Kernel:
+    found = dsp.sums(context, OPERANDS)
     width, scaling = _width(plane), planes.scaling(context, found)
     taps = _taps(planes.filters(found, plane), plane)
     values = {
-        **planes.values(context, plane, width, scaling),
+        **planes.values(context, plane, width, scaling, by_row),
         "outputs": _outputs(plane),
         "down_kernel": plane.down.kernel,
         "down_stride": plane.down.stride,
@@ -44,7 +60,7 @@ def params(context: Context) -> Kernel:
         "steps": _steps(plane),
     }
     constants = planes.weights(taps, scaling), *scaling.constants
-    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width), (planes.overlap(context),))
+    return Kernel(values, (0,), constants, planes.plane_bytes(plane, width))
 
 
 def _outputs(plane: Plane) -> int:

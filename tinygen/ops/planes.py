@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygen import quant, requantize
 from tinygen.ir import Array
-from tinygen.ops import dsp, weighted, window_walk
-from tinygen.ops.spec import Constant, Context, Overlap
+from tinygen.ops import dsp, weighted, window_rows, window_walk
+from tinygen.ops.spec import Constant, Context, Kernel, Overlap, Rows
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import Geometry, convolution_geometry
 
@@ -24,6 +24,8 @@ LINE_BITS = 8
 """The shift of taps whose sums take one multiplication: int16 holds no more."""
 MOST_COPIES = 12
 """Elements of a row that are widened one after another."""
+COPY_CYCLES = 2.4
+"""About what it takes to widen one."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,14 @@ def steps(plane: Plane, context: Context) -> tuple[int, int]:
     return (width * channels, channels) if plane.turned else (channels, width * channels)
 
 
-def values(context: Context, plane: Plane, width: int, scaled: Scaling) -> dict[str, Any]:
-    """What templates/kernels/planes.j2 prints, for rows of `width` elements."""
+def row_plane(window: Geometry) -> Plane | None:
+    """What lies under one row of outputs, as if it were the whole of a taller input; None with nothing to read."""
+    wide = next((way for way in planes(window) if not way.turned), None)
+    return wide and replace(wide, down=Axis(window.kernel[0], window.kernel[0], 1, window.stride[0], 0))
+
+
+def values(context: Context, plane: Plane, width: int, scaled: Scaling, by_row: bool = False) -> dict[str, Any]:
+    """What templates/kernels/planes.j2 prints, for rows of `width` elements; `by_row`, with a `row_plane`."""
     x, window = context.input(0), convolution_geometry(context)
     in_steps = (x.shape[2] * x.shape[3], x.shape[3])
     out_along, out_down = steps(plane, context)
@@ -122,13 +130,41 @@ def values(context: Context, plane: Plane, width: int, scaled: Scaling) -> dict[
         "out_along": plane.along.output,
         "out_down_step": out_down,
         "out_along_step": out_along,
-        "apart": window_walk.words(overlap(context), x.shape[3]),
+        "by_row": by_row,
+        "rows_padded": bool(window.pad[0])
+        or (window.output[0] - 1) * window.stride[0] + window.kernel[0] > window.input[0],
+        "apart": row_words(context) if by_row else window_walk.words(overlap(context), x.shape[3]),
     }
 
 
 def overlap(context: Context) -> Overlap:
     """Where the output may lie over the input."""
     return window_walk.by_planes(context, convolution_geometry(context))
+
+
+def row_overlap(context: Context) -> Overlap:
+    """Where a row of the output may lie over one of the input: with its pixels on pixels."""
+    *_, width, depth = context.input(0).shape
+    *_, out_width, filters = context.output.shape
+    free = range(width - out_width + 1) if depth == filters else ()
+    return Overlap(0, exact=tuple(pixel * depth for pixel in free))
+
+
+def row_words(context: Context) -> str:
+    """The same as the comment above a kernel says it."""
+    if context.input(0).shape[3] == 1:
+        return window_rows.OVER_THEM
+    free = row_overlap(context).exact
+    return window_rows.APART + (f", or over one from pixel 0 to {len(free) - 1} on" if free else "")
+
+
+def rows(context: Context, kernel: Kernel, template: str, channel_cycles: int) -> Rows:
+    """The record of a kernel of a `row_plane`; each row takes it so many cycles more a channel, and copies again."""
+    window, depth = convolution_geometry(context), context.input(0).shape[3]
+    again = max(0, window.kernel[0] * window.output[0] - window.input[0]) * window.input[1] * COPY_CYCLES
+    extra = round(depth * (again + window.output[0] * channel_cycles))
+    kernel = replace(kernel, overlaps=(row_overlap(context),))
+    return window_rows.rows(window, kernel, template, depth == 1, extra)
 
 
 def plane_bytes(plane: Plane, width: int) -> int:
