@@ -49,7 +49,7 @@ _KEEPING = (
     Operator.UNPACK,
     Operator.RESIZE_NEAREST_NEIGHBOR,
 )
-"""Operators whose outputs have the scale of their only variable input, because they move values about."""
+"""Operators whose outputs have the scale of their only variable input, because they move its values about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +71,13 @@ class Histogram:
         return (self.edges[:-1] + self.edges[1:]) / 2
 
 
-def calibrate_tflite(data: bytes, x: Array | Sequence[Array], method: str = "minmax") -> Ranges:
+def calibrate_tflite(
+    data: bytes, x: Array | Sequence[Array], method: str = "minmax", known: Ranges | None = None
+) -> Ranges:
     """The range of every float tensor of a float .tflite on the samples `x` (one array per input of the model).
 
-    Tensors that only hold the values of another in another order have its range. Raises DataError, QuantizeError.
+    Ranges that are `known` come before those seen. Tensors that only hold the values of another in another order have
+    its range. Raises DataError, QuantizeError.
     """
     if method not in METHODS:
         raise QuantizeError("unknown method of calibration", found=method, expected=", ".join(METHODS))
@@ -83,7 +86,7 @@ def calibrate_tflite(data: bytes, x: Array | Sequence[Array], method: str = "min
     choose = METHODS[method]
     if choose is not None:
         limits = {name: choose(found) for name, found in _histograms(data, samples, limits).items()}
-    return _kept(TfliteFile(data), limits)
+    return _kept(TfliteFile(data), limits, known or {})
 
 
 def as_samples(file: TfliteFile, x: Array | Sequence[Array]) -> list[list[Array]]:
@@ -211,15 +214,21 @@ def _quantised(values: Array, low: float, high: float) -> Array:
     return low + step * np.clip(np.round((values - low) / step), 0, LEVELS - 1)
 
 
-def _kept(file: TfliteFile, limits: Mapping[str, tuple[float, float]]) -> Ranges:
-    """The ranges, where operators that keep values have one range on both sides."""
-    ranges = dict(limits)
+def _kept(file: TfliteFile, limits: Ranges, known: Ranges) -> Ranges:
+    """The ranges, the known ones first, where operators that keep values have one range on both sides."""
+    names = []
     for node in file.nodes():
-        sources = [t for t in node.inputs if t is not None and name_of(t) in ranges]
-        if node.code in _KEEPING and len(sources) == 1:
-            for tensor in node.outputs:
-                if name_of(tensor) in ranges:
-                    ranges[name_of(tensor)] = ranges[name_of(sources[0])]
+        sources = [name_of(tensor) for tensor in node.inputs if tensor is not None and name_of(tensor) in limits]
+        if node.code in _KEEPING and sources:
+            names += [(sources[0], name_of(output)) for output in node.outputs]
+    chosen = dict(known)
+    for source, output in reversed(names):
+        if output in chosen:
+            chosen.setdefault(source, chosen[output])
+    ranges = limits | chosen
+    for source, output in names:
+        if output in ranges:
+            ranges[output] = ranges[source]
     return ranges
 
 

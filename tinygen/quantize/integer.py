@@ -80,7 +80,7 @@ def to_integer(
     samples = as_samples(TfliteFile(data), x)
     if settings.equalize:
         data = equalize(data)
-    ranges = calibrate_tflite(data, x, settings.method) | (trained or {})
+    ranges = calibrate_tflite(data, x, settings.method, trained)
     if settings.symmetric:
         ranges = {name: symmetric_range(*limits) for name, limits in ranges.items()}
     content = narrow_weights(quantizer(data, ranges, samples, settings), data, settings.weights)
