@@ -15,6 +15,7 @@ from tinygen.ops import (
     convolution_v6m,
     convolution_v7m,
     fully_connected_dsp,
+    lanes_v7m,
     matrix_v6m,
     pointwise_dsp,
     pointwise_mve,
@@ -150,11 +151,32 @@ SPEC = OpSpec(
             convolution_dsp.rows,
         ),
         Variant(
-            "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params
+            "pointwise_v7m",
+            "kernels/conv_2d.v7m.c.j2",
+            frozenset({"armv7m"}),
+            lambda context: _is_pointwise(context) and convolution_v7m.applies(context),
+            convolution_v7m.params,
+        ),
+        Variant(
+            "pointwise_pixels_v7m",
+            "kernels/matrix.v7m.c.j2",
+            frozenset({"armv7m"}),
+            lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
+            lanes_v7m.matrix,
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant(
             "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
+        ),
+        Variant(
+            "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params
+        ),
+        Variant(
+            "pixels_v7m",
+            "kernels/conv_2d.pixels.v7m.c.j2",
+            frozenset({"armv7m"}),
+            convolution_v6m.applies,
+            lanes_v7m.convolution,
         ),
         Variant("c", "kernels/conv_2d.c.j2"),
     ),

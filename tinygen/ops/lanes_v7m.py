@@ -1,4 +1,8 @@
-"""Turns the kernels of lanes for Armv6-M cores into those for Armv7-M: the same words, other instructions."""
+"""Turns the kernels of lanes for Armv6-M cores into those for Armv7-M: the same words, other instructions.
+
+They compute one output after another, so that an output may lie over inputs that were read; those of convolution_v7m.py
+are faster, but read all inputs for every four channels.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ def matrix(context: Context) -> Kernel:
 
 
 def convolution(context: Context) -> Kernel:
-    """What templates/kernels/conv_2d.v7m.c.j2 prints."""
+    """What templates/kernels/conv_2d.pixels.v7m.c.j2 prints."""
     return _thumb2(convolution_v6m.params(context))
 
 
