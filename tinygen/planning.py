@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -14,7 +15,9 @@ from tinygen.quant import Numerics
 from tinygen.target import Core
 from tinygen.variants import Choices, Optimize, choose, frugal, kernels
 
-MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType({Optimize.SPEED: 0.01, Optimize.RAM: 0.15, Optimize.FLASH: 0.0})
+MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
+    {Optimize.SPEED: 0.01, Optimize.RAM: 0.15, Optimize.LEAST_RAM: math.inf, Optimize.FLASH: 0}
+)
 """What may be paid for RAM, as a share of the cycles of an inference. For flash nothing: a run of rows takes code."""
 MOST_TRIED = 4
 """Choices of runs that are placed, at most: a plan may be larger than what it needs at any one moment."""
@@ -27,7 +30,7 @@ def plan_for(
     choices = choose(graph, numerics, core, optimize)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     best = choices, _with_runs(graph, choices, core, left, given)
-    while optimize is Optimize.RAM:
+    while optimize in (Optimize.RAM, Optimize.LEAST_RAM):
         step = peak(best[1]).step
         found = frugal(graph, core, choices, step, left) if 0 <= step < len(choices) else None
         if found is None:

@@ -21,6 +21,8 @@ class Optimize(Enum):
 
     SPEED = "speed"
     RAM = "ram"
+    LEAST_RAM = "least-ram"
+    """The smallest RAM that there is, whatever it costs; RAM stays within a share of the cycles."""
     FLASH = "flash"
 
 
