@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import pool_dsp, reduction
+from tinygen.ops import gather, pool_dsp, reduction
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
 from tinygen.ops.window import patches
 
@@ -37,6 +37,6 @@ SPEC = OpSpec(
     cost=elementwise_cost,
     variants=(
         pool_dsp.variant(average=True),
-        Variant("c", "kernels/pool_2d.c.j2"),
+        Variant("c", "kernels/pool_2d.c.j2", rows=gather.of_pool),
     ),
 )

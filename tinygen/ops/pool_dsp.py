@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from tinygen import quant
-from tinygen.ops import reduction, window_walk
+from tinygen.ops import gather, reduction, window_walk
 from tinygen.ops.spec import Context, Kernel, Overlap, Variant
 
 WORD_BYTES = 4
@@ -63,5 +63,5 @@ def variant(average: bool) -> Variant:
     def params(context: Context) -> Kernel:
         return _params(context, average)
 
-    when = _sums_fit if average else _applies
-    return Variant("dsp", "kernels/pool_2d.dsp.c.j2", frozenset({"dsp"}), when, params)
+    when, rows = (_sums_fit, gather.of_pool) if average else (_applies, None)
+    return Variant("dsp", "kernels/pool_2d.dsp.c.j2", frozenset({"dsp"}), when, params, rows)

@@ -1,0 +1,49 @@
+"""Turns a mean over whole images into rows that are gathered: each is added as it comes, and none has to be kept."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygen.ops import reduction
+from tinygen.ops.spec import Context, Kernel, Rows
+
+TEMPLATE = "kernels/gather.c.j2"
+IMAGE_AXES = (1, 2)
+
+
+def of_pool(context: Context) -> Rows | None:
+    """The rows of an AVERAGE_POOL_2D whose only window is the image."""
+    window = reduction.pool_geometry(context)
+    whole = window.kernel == window.input and window.output == (1, 1) and not window.padded
+    if not whole:
+        return None
+    kernel = reduction.pool_kernel(context, average=True)
+    names = ("area", "half_area", "clamped", "clamp_min", "clamp_max")
+    return _rows(context, {"requantize": None, **{name: kernel.values[name] for name in names}})
+
+
+def of_mean(context: Context, kernel: Kernel) -> Rows | None:
+    """The rows of a MEAN of all pixels, with the numbers of the `kernel` for the whole image."""
+    if len(context.input(0).shape) != 4 or reduction.axes_input(context) != IMAGE_AXES:
+        return None
+    names = ("multiplier", "shift", "start", "clamp_min", "clamp_max", "output_offset")
+    return _rows(context, {"requantize": {name: kernel.values[name] for name in names}})
+
+
+def _rows(context: Context, values: dict[str, Any]) -> Rows | None:
+    batches, height, width, channels = context.input(0).shape
+    if batches != 1:
+        return None
+    sums = np.int16 if height * width * 128 <= np.iinfo(np.int16).max else np.int32
+    values |= {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "sum_type": f"{np.dtype(sums).name}_t",
+        "area": math.prod((height, width)),
+    }
+    kernel = Kernel(values, (0,), (), channels * np.dtype(sums).itemsize)
+    return Rows(kernel, TEMPLATE, gathers=True)
