@@ -56,10 +56,14 @@ def forms(result: Compiled, kernel: str) -> list[str]:
 
 def check_compilers(build: ModelBuilder, folder: Path) -> None:
     """No warning under any compiler and level of optimisation, with the instructions and without."""
-    result = compiled(build)
+    check_files(compiled(build), folder, ("-O0", "-O2", "-O3", "-Os"))
+
+
+def check_files(result: Compiled, folder: Path, levels: Sequence[str]) -> None:
+    """The same for a compiled model and some levels."""
     result.write(folder / "net")
     for command in CROSS:
-        for level in ("-O0", "-O2", "-O3", "-Os"):
+        for level in levels:
             if command[0] == "clang" and level == "-O3":
                 continue
             parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(folder / "net.o")]

@@ -24,7 +24,7 @@ from tinygen.lower import lower
 from tinygen.memory.plan import Plan, as_plan, plan
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.variants import choose, kernels, without
+from tinygen.variants import Optimize, choose, kernels, without
 from tinygen.verify.samples import random_samples
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
@@ -136,9 +136,9 @@ def test_the_guards_catch_one_byte_outside(tmp_path: Path) -> None:
     assert done.returncode != 0 and b"use-after-poison" in done.stderr
 
 
-def check_sanitized(data: bytes, folder: Path, core: str = "portable") -> None:
+def check_sanitized(data: bytes, folder: Path, core: str = "portable", optimize: Optimize = Optimize.SPEED) -> None:
     """Build with sanitizers, run on random samples, compare the outputs with the NumPy reference."""
-    result, buffers = guarded(data, core)
+    result, buffers = guarded(data, core, optimize)
     done = build_and_run_sanitized(result, buffers, folder)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:3000]
     graph = result.model.graph
@@ -149,11 +149,11 @@ def check_sanitized(data: bytes, folder: Path, core: str = "portable") -> None:
     assert done.stdout == expected
 
 
-def guarded(data: bytes, core: str = "portable") -> tuple[Compiled, Plan]:
+def guarded(data: bytes, core: str = "portable", optimize: Optimize = Optimize.SPEED) -> tuple[Compiled, Plan]:
     """The model, with the kernels of a core, under a plan that keeps every buffer to itself, GUARD_BYTES apart."""
     result = compiled(data)
     graph = passes.run(result.model.graph)
-    choices = choose(graph, Numerics.TFLITE, target.load_core(core))
+    choices = choose(graph, Numerics.TFLITE, target.load_core(core), optimize)
     tight = plan(graph, kernels(choices), 8)
     placed, end = [], GUARD_BYTES
     for buffer, _ in tight.buffers:

@@ -16,7 +16,13 @@ from tinygen.target import Core
 from tinygen.variants import Choices, Optimize, choose, frugal, kernels
 
 MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
-    {Optimize.SPEED: 0.01, Optimize.RAM: 0.15, Optimize.LEAST_RAM: math.inf, Optimize.FLASH: 0}
+    {
+        Optimize.SPEED: 0.01,
+        Optimize.COMPACT: 0.01,
+        Optimize.RAM: 0.15,
+        Optimize.LEAST_RAM: math.inf,
+        Optimize.FLASH: 0,
+    }
 )
 """What may be paid for RAM, as a share of the cycles of an inference. For flash nothing: a run of rows takes code."""
 MOST_TRIED = 4

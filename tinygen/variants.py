@@ -20,6 +20,7 @@ class Optimize(Enum):
     """What the choice of kernels is for."""
 
     SPEED = "speed"
+    COMPACT = "compact"
     RAM = "ram"
     LEAST_RAM = "least-ram"
     """The smallest RAM that there is, whatever it costs; RAM stays within a share of the cycles."""
@@ -43,17 +44,20 @@ class Choice:
 Choices = tuple[Choice | None, ...]
 PLAIN: frozenset[str] = frozenset()
 """The features of a core that has none."""
+LEAST_SAVED_BYTES = 256
+"""Of weights in fewer bits: about what unpacks them."""
 
 
 def choose(graph: Graph, numerics: Numerics, core: Core, optimize: Optimize = Optimize.SPEED) -> Choices:
     """The kernel of every node, in order.
 
     For speed, and to begin with for RAM, each node gets the best variant for the core; for flash the best that any core
-    can run: it is shorter.
+    can run: it is shorter. Both for compact and for flash, weights that take few values are stored in fewer bits.
     """
     contexts = [context_of(graph, node, numerics) for node in graph.nodes]
     features = PLAIN if optimize is Optimize.FLASH else core.features
-    return tuple(_choice(context, features) for context in contexts)
+    choose_one = _smallest if optimize in (Optimize.COMPACT, Optimize.FLASH) else _choice
+    return tuple(choose_one(context, features) for context in contexts)
 
 
 def kernels(choices: Sequence[Choice | None]) -> list[Kernel | None]:
@@ -72,6 +76,20 @@ def _choice(context: Context, features: frozenset[str]) -> Choice | None:
     if spec.alias:
         return None
     return _of(context, spec.variant_for(context, features))
+
+
+def _smallest(context: Context, features: frozenset[str]) -> Choice | None:
+    """The same, or the kernel with the least constants for the same instructions, where that saves enough."""
+    best = _choice(context, features)
+    if best is None:
+        return None
+    compact = [v for v in ops.SPECS[context.node.op].compact if v.features == best.variant.features and v.when(context)]
+    smallest = min((_of(context, variant) for variant in compact), key=_constant_bytes, default=best)
+    return smallest if _constant_bytes(best) - _constant_bytes(smallest) >= LEAST_SAVED_BYTES else best
+
+
+def _constant_bytes(choice: Choice) -> int:
+    return sum(constant.data.nbytes for constant in choice.kernel.constants)
 
 
 def _of(context: Context, variant: Variant) -> Choice:

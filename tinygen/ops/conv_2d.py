@@ -10,6 +10,7 @@ import numpy as np
 from tinygen.ir import Array
 from tinygen.ops import (
     checks,
+    compressed_dsp,
     convolution_dsp,
     convolution_mve,
     convolution_v6m,
@@ -17,6 +18,7 @@ from tinygen.ops import (
     fully_connected_dsp,
     lanes_v7m,
     matrix_v6m,
+    packed_weights,
     pointwise_dsp,
     pointwise_mve,
     weighted,
@@ -91,6 +93,11 @@ def _overlap(context: Context, per_group: int, lanes: int) -> Overlap:
     return window_walk.by_pixels(context, window_walk.axes(window), blocks)
 
 
+def packed_params(context: Context) -> Kernel:
+    """The same with the weights in fewer bits."""
+    return packed_weights.kernel(context, params(context))
+
+
 def _is_pointwise(context: Context) -> bool:
     """A 1x1 kernel that reads every pixel once and all its channels."""
     window = convolution_geometry(context)
@@ -121,11 +128,25 @@ SPEC = OpSpec(
             pointwise_mve.params,
         ),
         Variant(
+            "pointwise_sparse_dsp",
+            "kernels/conv_2d.pointwise.sparse.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and compressed_dsp.pointwise_is_sparse(context),
+            compressed_dsp.sparse_pointwise,
+        ),
+        Variant(
             "pointwise_dsp",
             "kernels/conv_2d.pointwise.dsp.c.j2",
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and pointwise_dsp.applies(context),
             pointwise_dsp.params,
+        ),
+        Variant(
+            "one_pixel_sparse_dsp",
+            "kernels/matrix_vector.sparse.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and compressed_dsp.vector_is_sparse(context),
+            compressed_dsp.sparse_vector,
         ),
         Variant(
             "one_pixel_dsp",
@@ -142,6 +163,13 @@ SPEC = OpSpec(
             matrix_v6m.params,
         ),
         Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),
+        Variant(
+            "sparse_dsp",
+            "kernels/conv_2d.sparse.dsp.c.j2",
+            frozenset({"dsp"}),
+            compressed_dsp.convolution_is_sparse,
+            compressed_dsp.sparse_convolution,
+        ),
         Variant(
             "dsp",
             convolution_dsp.TEMPLATE,
@@ -179,5 +207,35 @@ SPEC = OpSpec(
             lanes_v7m.convolution,
         ),
         Variant("c", "kernels/conv_2d.c.j2"),
+    ),
+    compact=(
+        Variant(
+            "pointwise_packed_dsp",
+            "kernels/conv_2d.pointwise.packed.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and compressed_dsp.pointwise_packs(context),
+            compressed_dsp.packed_pointwise,
+        ),
+        Variant(
+            "one_pixel_packed_dsp",
+            "kernels/matrix_vector.packed.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and compressed_dsp.vector_packs(context),
+            compressed_dsp.packed_vector,
+        ),
+        Variant(
+            "packed_dsp",
+            "kernels/conv_2d.packed.dsp.c.j2",
+            frozenset({"dsp"}),
+            compressed_dsp.convolution_packs,
+            compressed_dsp.packed_convolution,
+        ),
+        Variant(
+            "pointwise_packed",
+            "kernels/conv_2d.pointwise.packed.c.j2",
+            when=lambda context: _is_pointwise(context) and packed_weights.applies(context),
+            params=packed_params,
+        ),
+        Variant("packed", "kernels/conv_2d.packed.c.j2", when=packed_weights.applies, params=packed_params),
     ),
 )

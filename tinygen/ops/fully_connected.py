@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import (
     checks,
+    compressed_dsp,
     convolution_v7m,
     fully_connected_dsp,
     fully_connected_mve,
     lanes_v7m,
     matrix_v6m,
+    packed_weights,
     real_scale,
     weighted,
 )
@@ -102,6 +104,14 @@ def params(context: Context) -> Kernel:
     return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling))
 
 
+def packed_params(context: Context) -> Kernel:
+    """The same with the weights in fewer bits, each row a pixel of a 1x1 convolution."""
+    plain = params(context)
+    units, depth = context.input(1).shape
+    rows = {"pixels": plain.values["batches"], "in_channels": depth, "out_channels": units}
+    return packed_weights.kernel(context, replace(plain, values={**plain.values, **rows}))
+
+
 def cost(context: Context) -> Cost:
     """One multiply-accumulate for each weight and row of the input."""
     return Cost(context.output.size * context.input(1).shape[1], context.output.size)
@@ -122,6 +132,13 @@ SPEC = OpSpec(
             frozenset({"mve"}),
             fully_connected_mve.applies,
             fully_connected_mve.params,
+        ),
+        Variant(
+            "sparse_dsp",
+            "kernels/matrix_vector.sparse.dsp.c.j2",
+            frozenset({"dsp"}),
+            compressed_dsp.vector_is_sparse,
+            compressed_dsp.sparse_vector,
         ),
         Variant(
             "dsp",
@@ -154,5 +171,22 @@ SPEC = OpSpec(
         ),
         Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), matrix_v6m.applies, lanes_v7m.matrix),
         Variant("c", "kernels/fully_connected.c.j2"),
+    ),
+    compact=(
+        Variant(
+            "packed_dsp",
+            "kernels/matrix_vector.packed.dsp.c.j2",
+            frozenset({"dsp"}),
+            compressed_dsp.vector_packs,
+            compressed_dsp.packed_vector,
+        ),
+        Variant(
+            "rows_packed_dsp",
+            "kernels/conv_2d.pointwise.packed.dsp.c.j2",
+            frozenset({"dsp"}),
+            compressed_dsp.rows_pack,
+            compressed_dsp.packed_rows,
+        ),
+        Variant("packed", "kernels/conv_2d.pointwise.packed.c.j2", when=packed_weights.applies, params=packed_params),
     ),
 )

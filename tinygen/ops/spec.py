@@ -209,6 +209,7 @@ class OpSpec:
     params     what the template prints
     cost       multiply-accumulates and outputs
     variants   best first; plain C last. None for an operator that is always folded or an alias.
+    compact    those that store weights in fewer bits, for time and RAM: best first
     alias      the output is the first input's bytes under another shape: no code, no memory
     moves      every element of an output is one of an input, as it is
     """
@@ -221,6 +222,7 @@ class OpSpec:
     params: Callable[[Context], Kernel]
     cost: Callable[[Context], Cost]
     variants: tuple[Variant, ...] = field(default=())
+    compact: tuple[Variant, ...] = field(default=())
     alias: bool = False
     moves: bool = False
 
