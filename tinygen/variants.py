@@ -11,6 +11,7 @@ from tinygen import ops
 from tinygen.ir import Graph
 from tinygen.memory.plan import needed
 from tinygen.memory.streaming import price
+from tinygen.ops import pixelwise
 from tinygen.ops.spec import Context, Kernel, Rows, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.target import Core
@@ -38,7 +39,11 @@ class Choice:
     @cached_property
     def rows(self) -> Rows | None:
         """How the node is computed row by row, if it can be."""
-        return self.variant.rows(self.context) if self.variant.rows else None
+        spec = ops.SPECS[self.context.node.op]
+        if self.variant.rows:
+            return self.variant.rows(self.context)
+        by_pixels = spec.pixelwise is not None and spec.pixelwise(self.context)
+        return pixelwise.rows(self.context, spec, self.variant) if by_pixels else None
 
 
 Choices = tuple[Choice | None, ...]

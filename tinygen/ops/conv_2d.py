@@ -119,6 +119,7 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=cost,
+    pixelwise=_is_pointwise,
     variants=(
         Variant(
             "pointwise_mve",
@@ -140,6 +141,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and pointwise_dsp.applies(context),
             pointwise_dsp.params,
+            block=pointwise_dsp.PIXELS,
         ),
         Variant(
             "one_pixel_sparse_dsp",

@@ -197,6 +197,8 @@ class Variant:
     when: Callable[[Context], bool] = lambda context: True
     params: Callable[[Context], Kernel] | None = None
     rows: Callable[[Context], Rows | None] | None = None
+    block: int = 1
+    """Pixels that its kernel takes at a time, where it takes pixels."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ class OpSpec:
     compact    those that store weights in fewer bits, for time and RAM: best first
     alias      the output is the first input's bytes under another shape: no code, no memory
     moves      every element of an output is one of an input, as it is
+    pixelwise  whether a pixel of the output needs nothing of the inputs but the same pixel: rows are small tensors then
     """
 
     name: str
@@ -225,6 +228,7 @@ class OpSpec:
     compact: tuple[Variant, ...] = field(default=())
     alias: bool = False
     moves: bool = False
+    pixelwise: Callable[[Context], bool] | None = None
 
     def variant_for(self, context: Context, features: frozenset[str]) -> Variant:
         """The best variant for this node on a core with `features`."""
