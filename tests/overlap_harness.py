@@ -6,28 +6,43 @@ The models are layers side by side: each node reads inputs of the model, and nob
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tinygen import ops, reference, target
-from tinygen.driver import Compiled, Model, compile_model
+from tinygen import ops, passes, reference, target
+from tinygen.driver import Compiled, Model
 from tinygen.emit import emit
 from tinygen.frontend import tflite
-from tinygen.ir import DTYPES, Array
+from tinygen.ir import DTYPES, Array, Graph
 from tinygen.lower import lower
+from tinygen.memory.plan import Plan
 from tinygen.ops.spec import Context, Overlap
 from tinygen.quant import Numerics
 from tinygen.target import Target, load_core
 from tinygen.variants import Choice, choose
 from tinygen.verify.board import Board, emulate
-from tinygen.verify.host import HostModel
+from tinygen.verify.host import CFLAGS, WARNINGS, HostModel
 from tinygen.verify.samples import random_samples
 
 SCRATCH = -1
 """In place of an output: the scratch buffer."""
 APART = 8
 """Bytes between what the plan keeps apart, and the alignment of all but one tensor of a pair."""
+
+MORE = 4
+"""Times as many samples for a failure to show."""
+CHECKED_COPY = """\
+#include <stdint.h>
+#include <string.h>
+static inline void *tg_checked_copy(void *to, const void *from, size_t count)
+{
+    const uintptr_t first = (uintptr_t)from, target = (uintptr_t)to;
+    return target < first + count && first < target + count ? memset(to, 85, count) : memmove(to, from, count);
+}
+#define memcpy tg_checked_copy
+"""
+"""Bytes that overlap are undefined for memcpy: here the result is one that nobody wants."""
 
 Distance = Callable[[Choice, Overlap], int | None]
 """Where a rule's output lies: bytes from the input's first to its first; None: this layer has no such place."""
@@ -37,7 +52,8 @@ Distance = Callable[[Choice, Overlap], int | None]
 class Layers:
     """A model of layers side by side, with the kernel of each."""
 
-    compiled: Compiled
+    model: Model
+    graph: Graph
     choices: tuple[Choice, ...]
     board: Target | None
     numerics: Numerics
@@ -57,20 +73,29 @@ def _of_variant(context: Context, name: str) -> Choice:
 def layers(data: bytes, board: str | None = None, numerics: Numerics = Numerics.TFLITE) -> Layers:
     """The kernels of a model's nodes on a board's core, or in portable C."""
     chosen = target.load(board) if board else None
-    compiled = compile_model(Model("net", data, tflite.read(data, "net")), chosen, "net", numerics)
+    model = Model("net", data, tflite.read(data, "net"))
+    graph = passes.run(model.graph, (numerics,))
     core = chosen.core if chosen else load_core("portable")
-    choices = tuple(choice for choice in choose(compiled.graph, numerics, core) if choice is not None)
-    assert len(choices) == len(compiled.graph.nodes)
-    read = [tensor for node in compiled.graph.nodes for tensor in node.inputs]
-    assert not {tensor for node in compiled.graph.nodes for tensor in node.outputs} & set(read)
-    return Layers(compiled, choices, chosen, numerics)
+    choices = tuple(choice for choice in choose(graph, numerics, core) if choice is not None)
+    assert len(choices) == len(graph.nodes)
+    read = [tensor for node in graph.nodes for tensor in node.inputs]
+    assert not {tensor for node in graph.nodes for tensor in node.outputs} & set(read)
+    return Layers(model, graph, choices, chosen, numerics)
 
 
 def rules(choice: Choice, operand: int, output: int = 0) -> list[Overlap]:
-    """What the kernel says of this input and output."""
+    """What the kernel says of this input and output; of an input that it has twice, the stricter of both."""
+    node, own = choice.context.node, choice.kernel.overlaps
     if output == SCRATCH:
-        return [replace(rule, output=SCRATCH) for rule in choice.kernel.scratch_overlaps if rule.operand == operand]
-    return [rule for rule in choice.kernel.overlaps if (rule.operand, rule.output) == (operand, output)]
+        own = tuple(replace(rule, output=SCRATCH) for rule in choice.kernel.scratch_overlaps)
+    found = [rule for rule in own if rule.output == output]
+    if not any(rule.operand == operand for rule in found):
+        return []
+    same = [rule for rule in found if node.inputs[rule.operand] == node.inputs[operand]]
+    below, above = [rule.most for rule in same], [rule.least for rule in same]
+    most = None if None in below else min(value for value in below if value is not None)
+    least = None if None in above else max(value for value in above if value is not None)
+    return [replace(same[0], operand=operand, most=most, least=least)]
 
 
 def step(choice: Choice, rule: Overlap) -> int:
@@ -111,7 +136,7 @@ def beyond(distance: Distance) -> Distance:
 
 def placed(net: Layers, distance: Distance, operand: int = 0, output: int = 0) -> Compiled:
     """The model under a plan that puts this input and output of each layer at the distance, and all else apart."""
-    graph, end = net.compiled.graph, 0
+    graph, end = net.graph, 0
     tensors: dict[int, int] = {}
     scratch: dict[int, int] = {}
 
@@ -137,9 +162,17 @@ def placed(net: Layers, distance: Distance, operand: int = 0, output: int = 0) -
             if tensor in graph.tensors and graph.tensors[tensor].data is None and tensor not in tensors:
                 tensors[tensor] = apart(graph.tensors[tensor].bytes)
         scratch.setdefault(index, apart(choice.kernel.scratch_bytes))
-    plan = replace(net.compiled.plan, tensors=tensors, scratch=scratch, arena_bytes=end, alignment_bytes=APART)
-    program = lower(graph, net.choices, plan, "net")
-    return replace(net.compiled, plan=plan, program=program, files={**net.compiled.files, **emit(program)})
+    tensors |= {
+        t: apart(graph.tensors[t].bytes) for t in graph.inputs if t not in tensors and graph.tensors[t].data is None
+    }
+    return planned(net, tensors, scratch, end)
+
+
+def planned(net: Layers, tensors: Mapping[int, int], scratch: Mapping[int, int], arena_bytes: int) -> Compiled:
+    """The model with its tensors and scratch at these offsets."""
+    plan = Plan(tensors, scratch, (), arena_bytes, APART, lower_bound=arena_bytes, moved=frozenset(), peak_step=-1)
+    program = lower(net.graph, net.choices, plan, "net")
+    return Compiled(net.model, net.graph, plan, program, {}, emit(program), {})
 
 
 def _pair(apart: Callable[[int], int], in_bytes: int, out_bytes: int, distance: int) -> tuple[int, int]:
@@ -152,10 +185,11 @@ def _pair(apart: Callable[[int], int], in_bytes: int, out_bytes: int, distance: 
 
 def differing(net: Layers, compiled: Compiled, samples: int = 6, emulated: bool = False) -> set[int]:
     """Indices of the layers that give another result than the NumPy reference for at least one sample."""
-    graph = net.compiled.model.graph
+    graph = net.model.graph
     wrong: set[int] = set()
     with tempfile.TemporaryDirectory() as folder:
-        program: Board = HostModel(compiled, Path(folder))
+        (Path(folder) / "checked_copy.h").write_text(CHECKED_COPY)
+        program: Board = HostModel(compiled, Path(folder), (*CFLAGS, *WARNINGS, "-include", "checked_copy.h"))
         if emulated:
             assert net.board
             program = emulate(compiled, net.board, Path(folder) / "board")
@@ -196,8 +230,12 @@ def check_tight(
     output: int = 0,
     distances: Sequence[Distance] = (at_most, at_least),
     samples: int = 6,
+    least: float = 1.0,
 ) -> int:
-    """`check_safe`; and at the next distance beyond a bound every layer fails on this computer. How many bounds did."""
+    """`check_safe`; and at the next distance beyond a bound layers fail on this computer. How many bounds did.
+
+    All layers, or a share of at `least`: where random scales leave one output for all inputs, nothing can fail.
+    """
     check_safe(net, operand, output, distances, samples)
     failed = 0
     for distance in distances:
@@ -208,9 +246,11 @@ def check_tight(
             if any(outside(choice, rule) is not None for rule in rules(choice, operand, output))
         }
         if tried:
-            unharmed = tried - differing(net, placed(net, outside, operand, output), samples)
-            assert not unharmed, f"not tight: {_say(net, unharmed, distance, operand, output)}"
-        failed += len(tried)
+            unharmed = tried - differing(net, placed(net, outside, operand, output), MORE * samples)
+            assert len(unharmed) <= (1 - least) * len(tried), (
+                f"not tight: {_say(net, unharmed, distance, operand, output)}"
+            )
+            failed += len(tried) - len(unharmed)
     return failed
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.overlap_harness import APART, Layers, differing
+from tests.overlap_harness import APART, Layers, differing, planned
 from tinygen.driver import Compiled
 from tinygen.emit import emit
 from tinygen.ir import Array
-from tinygen.lower import Data, Function, lower
+from tinygen.lower import Data, Function
 from tinygen.ops.spec import Rows
 from tinygen.variants import Choice
 
@@ -65,15 +65,14 @@ def check_rows(net: Layers, samples: int = 3, seed: int = 0) -> None:
 
 def _apart(net: Layers) -> Compiled:
     """The model under a plan that lets nothing share a byte; nobody looks at its C."""
-    graph, end = net.compiled.graph, 0
+    graph, end = net.graph, 0
     tensors, scratch = {}, {}
     for number, tensor in graph.tensors.items():
         if tensor.data is None:
             tensors[number], end = end, -(-(end + tensor.bytes) // APART) * APART + APART
     for index, rows in enumerate(rows_of(net)):
         scratch[index], end = end, -(-(end + rows.kernel.scratch_bytes) // APART) * APART + APART
-    plan = replace(net.compiled.plan, tensors=tensors, scratch=scratch, arena_bytes=end, alignment_bytes=APART)
-    return replace(net.compiled, plan=plan, program=lower(graph, net.choices, plan, "net"))
+    return planned(net, tensors, scratch, end)
 
 
 def _row_bytes(shape: Sequence[int]) -> int:

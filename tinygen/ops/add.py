@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise, scaled_sum
+from tinygen.ops import checks, elementwise, overlap, scaled_sum
 from tinygen.ops.scaled_sum import ScaledSum
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
 
@@ -83,7 +83,7 @@ def _operand(values: dict[str, Any], zero_point: int, pair: tuple[int, int]) -> 
 def _params(context: Context, sign: int) -> Kernel:
     operator, title = ("+", "Sum") if sign > 0 else ("-", "Difference")
     if context.output.dtype != "int8":
-        return Kernel({**elementwise.integer_values(context, operator), "title": title}, (0, 1))
+        return elementwise.kernel(context, {**elementwise.integer_values(context, operator), "title": title})
 
     def rounded(context: Context, inputs: Sequence[Any]) -> list[Array]:
         return _sum(context, inputs, sign)
@@ -98,7 +98,7 @@ def _params(context: Context, sign: int) -> Kernel:
     multiplier, shift = scaling.output
     values |= {"input_factor": 2**LEFT_SHIFT, "multiplier": multiplier, "shift": shift}
     limits = elementwise.clamp(context, context.attributes.activation)
-    return Kernel({**values, **limits, "title": title, "operator": operator}, (0, 1))
+    return elementwise.kernel(context, {**values, **limits, "title": title, "operator": operator})
 
 
 def _proved(context: Context, sign: int) -> ScaledSum | None:
@@ -127,7 +127,16 @@ def _proved_params(context: Context, sign: int) -> Kernel:
     low, high = elementwise.limits(context, context.attributes.activation)
     values = {**elementwise.values(context), "title": "Sum" if sign > 0 else "Difference", "count": context.output.size}
     values |= {"factors": found.factors, "addend": found.addend, "shift": found.shift}
-    return Kernel({**values, "clamp_min": low, "clamp_max": high}, (0, 1))
+    return elementwise.kernel(context, {**values, "clamp_min": low, "clamp_max": high})
+
+
+def _words_params(context: Context, sign: int) -> Kernel:
+    """The same of whole tensors, four elements of each input at a time and the rest one by one."""
+    count = context.output.size
+    starts = np.array([*range(0, count - 3, 4), *range(count // 4 * 4, count)])
+    sizes = np.diff(starts, append=count)
+    rules = tuple(overlap.of_blocks(operand, starts, sizes, 1, 1) for operand in range(2))
+    return replace(_proved_params(context, sign), overlaps=rules)
 
 
 def _variants(sign: int) -> tuple[Variant, ...]:
@@ -144,8 +153,11 @@ def _variants(sign: int) -> tuple[Variant, ...]:
     def params(context: Context) -> Kernel:
         return _proved_params(context, sign)
 
+    def words_params(context: Context) -> Kernel:
+        return _words_params(context, sign)
+
     table, *others = elementwise.variants("kernels/add.c.j2", "kernels/elementwise_integer.c.j2")
-    dsp = Variant("dsp", "kernels/add.dsp.c.j2", frozenset({"dsp"}), whole, params)
+    dsp = Variant("dsp", "kernels/add.dsp.c.j2", frozenset({"dsp"}), whole, words_params)
     return (table, dsp, Variant("scaled_sum", "kernels/add.scaled_sum.c.j2", when=proved, params=params), *others)
 
 

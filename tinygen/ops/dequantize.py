@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import CTYPES, Array
-from tinygen.ops import checks, lookup
+from tinygen.ops import checks, lookup, overlap
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost, no_attributes
 
 _SOURCES = (*lookup.LOADS, "int16")
@@ -37,14 +37,15 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template."""
-    source = context.input(0)
+    source, rules = context.input(0), overlap.of_elements(context)
     values = {
+        "apart": overlap.words(rules[0] if rules else None),
         "elements": source.size,
         "input_type": CTYPES[source.dtype],
         "input_offset": -source.zero_point,
         "scale": source.scale,
     }
-    return Kernel(values)
+    return Kernel(values, overlaps=rules)
 
 
 SPEC = OpSpec(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import Array, Tensor
-from tinygen.ops import checks, lookup
-from tinygen.ops.spec import Context, Kernel, Options, Variant
+from tinygen.ir import DTYPES, Array, Tensor
+from tinygen.ops import checks, lookup, overlap
+from tinygen.ops.spec import Context, Kernel, Options, Overlap, Variant
 from tinygen.quant import Numerics
 
 MAX_RANK = 8
@@ -110,7 +111,8 @@ def _strides(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
 def values(context: Context, first: str = "first", second: str = "second") -> dict[str, Any]:
     """What kernels/elementwise.j2 prints: the loops, and for each tensor its name and place in them."""
     inputs = (context.input(0), context.input(1))
-    loops = collapse(inputs[0].shape, inputs[1].shape, context.output.shape)
+    loops = _loops(context)
+    computed = [(rule, (first, second)[rule.operand]) for rule in overlaps(context)]
     operands = [
         {
             **_place(loops, index),
@@ -123,8 +125,36 @@ def values(context: Context, first: str = "first", second: str = "second") -> di
         "loops": tuple(zip(_INDICES, (loop.extent for loop in loops), strict=False)),
         "first": operands[0],
         "second": operands[1],
-        "output": _place(loops, 2),
+        "output": {**_place(loops, 2), "apart": [overlap.words(rule, name) for rule, name in computed]},
     }
+
+
+def kernel(context: Context, values: Mapping[str, Any]) -> Kernel:
+    """The kernel that prints `values`, of both inputs."""
+    return Kernel(values, (0, 1), overlaps=overlaps(context))
+
+
+def overlaps(context: Context) -> tuple[Overlap, ...]:
+    """How the output may lie over each input that is computed: elements are read where their loop begins."""
+    return tuple(_overlap(context, index) for index in range(2) if context.input(index).data is None)
+
+
+def _overlap(context: Context, index: int) -> Overlap:
+    source, target = context.input(index), context.output
+    loops = _loops(context)
+    depth = _place(loops, index)["depth"]
+    at = np.zeros(1, np.int64)
+    for loop in loops:
+        at = (at[:, None] + np.arange(loop.extent) * loop.strides[index]).ravel()
+    again = np.arange(len(at)) % math.prod(loop.extent for loop in loops[depth:]) != 0
+    item = DTYPES[target.dtype].itemsize
+    reads = np.where(again[:, None], 0, at[:, None] + np.array([0, 1])) * item
+    writes = (np.arange(len(at))[:, None] + np.array([0, 1])) * item
+    return overlap.of_steps(index, reads, writes, source.bytes, target.bytes)
+
+
+def _loops(context: Context) -> tuple[Loop, ...]:
+    return collapse(context.input(0).shape, context.input(1).shape, context.output.shape)
 
 
 def _place(loops: Sequence[Loop], tensor: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tinygen.ops import (
     fully_connected_mve,
     lanes_v7m,
     matrix_v6m,
+    overlap,
     packed_weights,
     real_scale,
     weighted,
@@ -101,7 +102,10 @@ def params(context: Context) -> Kernel:
         "depth": depth,
         "units": units,
     }
-    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling))
+    lanes = len(values["lanes"])
+    rule = overlap.of_matrix(context, np.arange(0, units, lanes)[:, None, None] + np.array([0, lanes]))
+    values["apart"] = overlap.words(rule)
+    return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling), overlaps=(rule,))
 
 
 def packed_params(context: Context) -> Kernel:

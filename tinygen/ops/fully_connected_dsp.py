@@ -79,10 +79,9 @@ def direct_applies(context: Context) -> bool:
 def direct_params(context: Context) -> Kernel:
     """Numbers for the template and the words of all blocks: inputs are widened as they are read."""
     kernel = _kernel(context, direct=True)
-    channels, depth = context.input(1).shape[0], context.input(1).shape[-1]
-    starts = np.array(byte_pairs.block_starts(channels, kernel.values["block"]))
-    writes = np.stack([starts, starts + kernel.values["block"]], axis=1)
-    rule = overlap.of_steps(0, np.repeat([[0, depth]], len(starts), axis=0), writes, depth, channels)
+    size = kernel.values["block"]
+    starts = np.array(byte_pairs.block_starts(context.input(1).shape[0], size))
+    rule = overlap.of_matrix(context, starts[:, None, None] + np.array([0, size]))
     return replace(kernel, overlaps=(rule,))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinygen.ops import dsp, mve, weighted
+from tinygen.ops import dsp, mve, overlap, weighted
 from tinygen.ops.mve import CHANNELS, Finish
 from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.quant import Numerics
@@ -34,7 +34,9 @@ def params(context: Context) -> Kernel:
         "uneven": channels % CHANNELS > 0,
         "finish": finish.values,
     }
-    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, ORDER)),))
+    rule = mve.in_turns(context)
+    values["apart"] = overlap.words(rule)
+    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, ORDER)),), overlaps=(rule,))
 
 
 def _finish(context: Context) -> Finish | None:

@@ -46,6 +46,8 @@ class Layer:
     kinked: bool
     """Whether they are scaled by another addend below zero."""
     scratch_bytes: int
+    written: Array
+    """[passes, 1, 2]: where the channels begin and end that each pass over the inputs stores."""
 
     @property
     def constant(self) -> Constant:
@@ -74,7 +76,10 @@ def layer(found: Sums, steps: Steps, numbers: list[int], shared: bool) -> Layer:
         words += [np.array([sum(map(len, blocks))]), *blocks]
     chunked = [chunks(found.rows.shape[1], size) * (size + 1) for size in used]
     scratch = (max(chunked) + (0 if line else len(found.rows))) * WORD_BYTES
-    return Layer(_as_int32(np.concatenate(words)), printed, line is not None, line is not None and line.kinked, scratch)
+    blocks = [np.flatnonzero(sizes == size) for size in used] if line else [np.array([0, len(found.rows) - CHANNELS])]
+    written = np.array([[[starts.min(), starts.max() + CHANNELS]] for starts in blocks])
+    kinked = line is not None and line.kinked
+    return Layer(_as_int32(np.concatenate(words)), printed, line is not None, kinked, scratch, written)
 
 
 def kernel_parts(

@@ -5,7 +5,7 @@ A row may be a pixel of a 1x1 convolution, or an input of a fully connected laye
 
 from __future__ import annotations
 
-from tinygen.ops import dsp, lanes, weighted
+from tinygen.ops import dsp, lanes, overlap, weighted
 from tinygen.ops.spec import Context, Kernel
 
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
@@ -24,4 +24,4 @@ def params(context: Context) -> Kernel:
     numbers = [rows, inputs, channels]
     layer = lanes.layer(found, lanes.steps(context, OPERANDS, found), numbers, shared=True)
     values, constants = lanes.kernel_parts(context, OPERANDS, layer)
-    return Kernel(values, (0,), constants, layer.scratch_bytes)
+    return Kernel(values, (0,), constants, layer.scratch_bytes, (overlap.of_matrix(context, layer.written),))

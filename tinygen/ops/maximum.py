@@ -28,7 +28,7 @@ def operator(name: str, tflite: str, choose: Callable[[Array, Array], Array], si
         if table is not None:
             return table
         values = {"title": name.capitalize(), "sign": sign, "type": f"{context.output.dtype}_t"}
-        return Kernel({**elementwise.values(context), **values}, (0, 1))
+        return elementwise.kernel(context, {**elementwise.values(context), **values})
 
     variants = elementwise.variants("kernels/maximum.c.j2")
     return OpSpec(name, tflite, no_attributes, check, reference, params, elementwise_cost, variants)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, movement, reduction
+from tinygen.ops import checks, gather, movement, overlap, reduction
 from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
 
@@ -71,8 +71,10 @@ def params(context: Context) -> Kernel:
     axes = reduction.axes_input(context)
     multiplier, shift = _scaling(context)
     low, high = quant.RANGES["int8"]
+    rule = reduction.overlap_of(context, axes)
     values = {
         **reduction.nest(x.shape, axes),
+        "apart": overlap.words(rule),
         "title": f"Mean of {_count(context)} along axes {list(axes)}",
         "in_shape": x.shape,
         "out_shape": context.output.shape,
@@ -83,7 +85,7 @@ def params(context: Context) -> Kernel:
         "clamp_max": high - zero_point,
         "output_offset": zero_point,
     }
-    return Kernel(values)
+    return Kernel(values, overlaps=(rule,))
 
 
 SPEC = OpSpec(
@@ -94,5 +96,5 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=elementwise_cost,
-    variants=(Variant("c", "kernels/mean.c.j2"),),
+    variants=(Variant("c", "kernels/mean.c.j2", rows=lambda context: gather.of_mean(context, params(context))),),
 )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir import CTYPES, DTYPES, Array, Tensor
-from tinygen.ops import checks
-from tinygen.ops.spec import Constant, Context, Kernel, Options, Variant
+from tinygen.ops import checks, overlap
+from tinygen.ops.spec import Constant, Context, Kernel, Options, Overlap, Variant
 
 MAX_RANK = 8
 """The reference interpreter's own limit."""
@@ -50,6 +50,14 @@ def collapse(axes: Sequence[Axis]) -> tuple[Axis, ...]:
         else:
             found.append(axis)
     return tuple(found)
+
+
+def offsets(axes: Sequence[Axis]) -> Array:
+    """Where the elements of a walk are, in order."""
+    found: Array = np.zeros(1, np.int64)
+    for axis in axes:
+        found = (found[:, None] + np.arange(axis.count) * axis.stride).ravel()
+    return found
 
 
 def option_integers(options: Options, name: str) -> tuple[int, ...] | None:
@@ -172,25 +180,39 @@ def loops(axes: Sequence[Axis]) -> list[dict[str, Any]]:
 
 def copy_kernel(context: Context, title: str, source: Tensor, offset: int, axes: Sequence[Axis]) -> Kernel:
     """Numbers for copy.c.j2: the output's elements in order, read from `source` along `axes`, the first at `offset`."""
+    walk, item = collapse(axes), DTYPES[source.dtype].itemsize
+    runs = offset + offsets(_around_runs(walk))[:, None] + np.array([0, _run(walk)])
+    written = np.arange(len(runs))[:, None] * _run(walk) + np.array([0, _run(walk)])
+    copies = _run(walk) > 1
+    rule = overlap.of_steps(0, runs * item, written * item, source.bytes, context.output.bytes, copies=copies)
     values = {
-        **_copied(source, collapse(axes)),
+        **_copied(source, walk),
         "title": title,
         "out_shape": context.output.shape,
         "offset": offset,
+        "apart": overlap.words(rule),
     }
-    return Kernel(values)
+    return Kernel(values, overlaps=(rule,))
 
 
 def _copied(source: Tensor, walk: Sequence[Axis]) -> dict[str, Any]:
     """The loops of `walk` around runs of neighbours; a run of one element is moved by assignment."""
-    run = walk[-1].count if walk and walk[-1].stride == 1 else 1
     return {
         "ctype": CTYPES[source.dtype],
         "in_shape": source.shape,
-        "loops": loops(walk[:-1] if run > 1 else walk),
-        "run": run,
-        "run_bytes": run * DTYPES[source.dtype].itemsize,
+        "loops": loops(_around_runs(walk)),
+        "run": _run(walk),
+        "run_bytes": _run(walk) * DTYPES[source.dtype].itemsize,
     }
+
+
+def _run(walk: Sequence[Axis]) -> int:
+    """Neighbours that are moved at once."""
+    return walk[-1].count if walk and walk[-1].stride == 1 else 1
+
+
+def _around_runs(walk: Sequence[Axis]) -> Sequence[Axis]:
+    return walk[:-1] if _run(walk) > 1 else walk
 
 
 def sections(whole: Tensor, axis: int, widths: Sequence[int]) -> tuple[int, list[dict[str, int]]]:
@@ -218,7 +240,30 @@ def join_kernel(context: Context, title: str, axis: int, widths: Sequence[int]) 
         }
         for index, (operand, section) in enumerate(zip(operands, found, strict=True))
     ]
-    return Kernel(_side_by_side(title, context.output, rows, parts), operands)
+    moved = [(index, operand) for index, operand in enumerate(operands) if not parts[index]["constant"]]
+    rules = tuple(_join_rule(context, operand, rows, parts, index) for index, operand in moved)
+    apart = [overlap.words(rule, str(parts[index]["name"])) for rule, (index, _) in zip(rules, moved, strict=True)]
+    return Kernel({**_side_by_side(title, context.output, rows, parts), "apart": apart}, operands, overlaps=rules)
+
+
+def _join_rule(context: Context, operand: int, rows: int, parts: Sequence[Mapping[str, Any]], index: int) -> Overlap:
+    """Parts are written one after another, row by row; each is read as it is written."""
+    whole, part = _spans(rows, parts), parts[index]
+    item, own = DTYPES[context.output.dtype].itemsize, np.arange(len(parts)) == index
+    read = np.where(
+        own[None, :, None], np.arange(rows)[:, None, None] * part["width"] + np.array([0, part["width"]]), 0
+    )
+    reads, writes = (spans.reshape(-1, 2) * item for spans in (read, whole))
+    source, copies = context.input(operand).bytes, part["width"] > 1
+    return overlap.of_steps(operand, reads, writes, source, context.output.bytes, copies=copies)
+
+
+def _spans(rows: int, parts: Sequence[Mapping[str, Any]]) -> Array:
+    """[rows, parts, 2]: where the parts of each row begin and end in the whole."""
+    starts = np.array([[part["start"], part["start"] + part["width"]] for part in parts])
+    width = sum(int(part["width"]) for part in parts)
+    spans: Array = np.arange(rows)[:, None, None] * width + starts
+    return spans
 
 
 def split_kernel(context: Context, title: str, source: int, axis: int, widths: Sequence[int]) -> Kernel:
@@ -234,7 +279,21 @@ def split_kernel(context: Context, title: str, source: int, axis: int, widths: S
         }
         for index, (tensor, section) in enumerate(zip(context.outputs, found, strict=True))
     ]
-    return Kernel(_side_by_side(title, whole, rows, parts), (source,))
+    rules = tuple(_split_rule(context, source, rows, parts, index) for index in range(len(parts)))
+    parts = [{**part, "apart": overlap.words(rule)} for part, rule in zip(parts, rules, strict=True)]
+    return Kernel(_side_by_side(title, whole, rows, parts), (source,), overlaps=rules)
+
+
+def _split_rule(context: Context, source: int, rows: int, parts: Sequence[Mapping[str, Any]], index: int) -> Overlap:
+    """The reverse: all parts are read one after another, this one is written."""
+    whole, part, result = _spans(rows, parts), parts[index], context.outputs[index]
+    item, own = DTYPES[result.dtype].itemsize, np.arange(len(parts)) == index
+    wrote = np.where(
+        own[None, :, None], np.arange(rows)[:, None, None] * part["width"] + np.array([0, part["width"]]), 0
+    )
+    reads, writes = (spans.reshape(-1, 2) * item for spans in (whole, wrote))
+    size, copies = context.input(source).bytes, part["width"] > 1
+    return overlap.of_steps(source, reads, writes, size, result.bytes, index, copies)
 
 
 def _side_by_side(title: str, whole: Tensor, rows: int, parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
 def params(context: Context) -> Kernel:
     """Numbers for the template."""
     if context.output.dtype != "int8":
-        return Kernel({**elementwise.integer_values(context, "*"), "title": "Product"}, (0, 1))
+        return elementwise.kernel(context, {**elementwise.integer_values(context, "*"), "title": "Product"})
     table = elementwise.table_kernel(context, reference)
     if table is not None:
         return table
@@ -47,7 +47,7 @@ def params(context: Context) -> Kernel:
     values["first"]["offset"] = -context.input(0).zero_point
     values["second"]["offset"] = -context.input(1).zero_point
     values |= {"multiplier": multiplier, "shift": shift}
-    return Kernel({**values, **elementwise.clamp(context, context.attributes.activation)}, (0, 1))
+    return elementwise.kernel(context, {**values, **elementwise.clamp(context, context.attributes.activation)})
 
 
 def cost(context: Context) -> Cost:

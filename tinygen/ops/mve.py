@@ -16,15 +16,17 @@ import numpy as np
 
 from tinygen import quant, requantize
 from tinygen.ir import Array
-from tinygen.ops import dsp, weighted
+from tinygen.ops import dsp, overlap, weighted
 from tinygen.ops.dsp import Sums
-from tinygen.ops.spec import Context
+from tinygen.ops.spec import Context, Overlap
 from tinygen.ops.unroll import chunk
 
 LANES = 16
 """Bytes of a vector."""
 CHANNELS = 4
 """Of a block: the sums of an output that are scaled together."""
+STORED = (0, 2, 1, 3)
+"""Channels of a block in the order in which C stores them."""
 MOST_LEFT = 8
 """Bits that a line's sums are shifted left by, where they have so many to spare."""
 MOST_RIGHT = 31
@@ -101,6 +103,16 @@ def words(rows: Array, found: Finish, pairs: Sequence[Sequence[int]]) -> Array:
 def block_starts(channels: int) -> list[int]:
     """The first channels of blocks of 4; a last one that would be smaller starts earlier, some work done twice."""
     return sorted({*range(0, channels - CHANNELS + 1, CHANNELS), channels - CHANNELS})
+
+
+def in_turns(context: Context, rows: int = 1) -> Overlap:
+    """How the outputs of blocks of 4 channels may lie over the inputs, which are read for each; `rows` take turns.
+
+    The instructions write a block's outputs behind its sums. In C they come one by one, each behind its own sum.
+    """
+    starts = np.array(block_starts(context.output.shape[-1]))
+    channels = np.array(STORED)[:, None] + np.array([0, 1])
+    return overlap.of_matrix(context, starts[:, None, None] + channels, rows)
 
 
 def loop(inputs: int) -> dict[str, Any]:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.ir import Array
-from tinygen.ops.spec import Overlap
+from tinygen.ir import DTYPES, Array
+from tinygen.ops.spec import Context, Overlap
 
 NOWHERE = 2**40
 
 
-def of_steps(operand: int, reads: Array, writes: Array, in_bytes: int, out_bytes: int, output: int = 0) -> Overlap:
+def of_steps(
+    operand: int,
+    reads: Array,
+    writes: Array,
+    in_bytes: int,
+    out_bytes: int,
+    output: int = 0,
+    copies: bool = False,
+) -> Overlap:
     """The rule of a kernel that in each step first reads bytes of its input, then writes bytes of its output.
 
     `reads` and `writes` are [steps, 2]: the first byte and the one behind the last, the same where there are none. What
-    a step reads must no longer be needed once it writes its first byte.
+    a step reads must no longer be needed once it writes its first byte; where it is memcpy that `copies`, the two must
+    not even be the same.
     """
     silent, idle = reads[:, 0] == reads[:, 1], writes[:, 0] == writes[:, 1]
     first, last = np.where(silent, NOWHERE, reads[:, 0]), np.where(silent, -NOWHERE, reads[:, 1])
     begin, end = np.where(idle, NOWHERE, writes[:, 0]), np.where(idle, -NOWHERE, writes[:, 1])
     lowest, highest = np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last[::-1])[::-1]
-    most = (lowest[1:] - end[:-1]).min(initial=in_bytes)
-    least = (highest[1:] - begin[:-1]).max(initial=-out_bytes)
+    if not copies:
+        lowest, highest, end, begin = lowest[1:], highest[1:], end[:-1], begin[:-1]
+    most = (lowest - end).min(initial=in_bytes)
+    least = (highest - begin).max(initial=-out_bytes)
     return Overlap(
         operand,
         most=int(most) if most > -out_bytes else None,
@@ -44,6 +55,33 @@ def of_rows(operand: int, rows: int, in_bytes: int, out_bytes: int, block: int =
     """The same where all blocks have `block` rows, the last one what is left."""
     starts = np.arange(0, rows, block)
     return of_blocks(operand, starts, np.minimum(rows - starts, block), in_bytes, out_bytes)
+
+
+def of_elements(context: Context, operand: int = 0) -> tuple[Overlap, ...]:
+    """The rule of a kernel that reads one element, then writes its output, and so on.
+
+    None between two types of more than a byte: a C compiler takes it that these never share one.
+    """
+    source, target = (DTYPES[tensor.dtype].itemsize for tensor in (context.input(operand), context.output))
+    if context.input(operand).dtype != context.output.dtype and min(source, target) > 1:
+        return ()
+    return (of_rows(operand, context.output.size, source, target),)
+
+
+def of_matrix(context: Context, blocks: Array, rows_at_once: int = 1) -> Overlap:
+    """The rule of a kernel that reads a row of its input whole for each part of a row of outputs that it then writes.
+
+    `blocks` are [count, parts, 2]: where parts begin and end. So many rows take turns within a block; the last ones are
+    some that were there before when there are not as many left.
+    """
+    width = context.output.shape[-1]
+    rows = context.output.size // width
+    depth = context.input(0).size // rows
+    firsts = np.minimum(np.arange(0, rows, rows_at_once), max(rows - rows_at_once, 0))
+    at = np.minimum(firsts[:, None] + np.arange(rows_at_once), rows - 1)[:, None, :, None, None]
+    writes = at * width + blocks[None, :, None, :, :]
+    reads = np.broadcast_to(at * depth + np.array([0, depth]), writes.shape)
+    return of_steps(0, reads.reshape(-1, 2), writes.reshape(-1, 2), rows * depth, rows * width)
 
 
 def words(rule: Overlap | None, of: str = "the input") -> str:

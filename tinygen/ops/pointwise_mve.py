@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.ops import dsp, mve, weighted
+from tinygen.ops import dsp, mve, overlap, weighted
 from tinygen.ops.mve import CHANNELS
 from tinygen.ops.spec import Constant, Context, Kernel
 
@@ -37,7 +37,9 @@ def params(context: Context) -> Kernel:
         "in_channels": depth,
         "first_pixels": [min(pixel, context.output.size // channels - 1) for pixel in range(PIXELS)],
     }
-    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, PAIRS)),))
+    rule = mve.in_turns(context, PIXELS)
+    values["apart"] = overlap.words(rule)
+    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, PAIRS)),), overlaps=(rule,))
 
 
 def blocks(pixels: int, channels: int, finish: mve.Finish) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def params(context: Context) -> Kernel:
     values["first"]["offset"] = -context.input(0).zero_point
     values["second"]["offset"] = -context.input(1).zero_point
     positive, negative = _scalings(context)
-    return Kernel({**values, **elementwise.clamp(context), "positive": positive, "negative": negative}, (0, 1))
+    values |= {**elementwise.clamp(context), "positive": positive, "negative": negative}
+    return elementwise.kernel(context, values)
 
 
 def cost(context: Context) -> Cost:

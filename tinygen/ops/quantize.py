@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import CTYPES, Array, Tensor
-from tinygen.ops import checks, lookup
+from tinygen.ops import checks, lookup, overlap
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost, no_attributes
 
 TARGETS = {
@@ -97,17 +97,19 @@ def params(context: Context) -> Kernel:
     if _is_table(context):
         return lookup.params(context, reference)
     source, target = context.input(0), context.output
+    rules = overlap.of_elements(context)
     values = {
+        "apart": overlap.words(rules[0] if rules else None),
         "elements": target.size,
         "output_type": CTYPES[target.dtype],
         "output_offset": target.zero_point,
         **dict(zip(("low", "high"), _limits(target), strict=True)),
     }
     if source.dtype == "float32":
-        return Kernel({**values, **_division(target.scale), "scale": target.scale})
+        return Kernel({**values, **_division(target.scale), "scale": target.scale}, overlaps=rules)
     multiplier, shift = _scaling(context)
     values |= {"input_type": CTYPES[source.dtype], "input_offset": -source.zero_point}
-    return Kernel({**values, "multiplier": multiplier, "shift": shift})
+    return Kernel({**values, "multiplier": multiplier, "shift": shift}, overlaps=rules)
 
 
 def _division(scale: float) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import CTYPES, Array
-from tinygen.ops import checks, movement, window_walk
+from tinygen.ir import CTYPES, DTYPES, Array
+from tinygen.ops import checks, movement, overlap, window_walk
 from tinygen.ops.movement import Axis
 from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Overlap, Variant, elementwise_cost
 from tinygen.ops.window import Geometry, Window, geometry, read_window
@@ -117,11 +117,25 @@ def without_axes(shape: Sequence[int], axes: Sequence[int], keep_dims: bool) -> 
 
 def nest(shape: Sequence[int], axes: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
     """Loops for a template: `kept` over the outputs in order, `reduced` over the elements of one output."""
-    steps = [Axis(size, stride) for size, stride in zip(shape, movement.strides(shape), strict=True)]
-    kept = movement.collapse([step for axis, step in enumerate(steps) if axis not in axes])
-    reduced = movement.collapse([step for axis, step in enumerate(steps) if axis in axes])
+    kept, reduced = _walks(shape, axes)
     loops = movement.loops([*kept, *reduced])
     return {"kept": loops[: len(kept)], "reduced": loops[len(kept) :]}
+
+
+def _walks(shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+    steps = [Axis(size, stride) for size, stride in zip(shape, movement.strides(shape), strict=True)]
+    kept = movement.collapse([step for axis, step in enumerate(steps) if axis not in axes])
+    return kept, movement.collapse([step for axis, step in enumerate(steps) if axis in axes])
+
+
+def overlap_of(context: Context, axes: Sequence[int]) -> Overlap:
+    """How the outputs may lie over the input: each is written behind the last of its elements."""
+    x, y = context.input(0), context.output
+    kept, reduced = _walks(x.shape, axes)
+    first = movement.offsets(kept)
+    reads = np.stack([first, first + movement.offsets(reduced).max(initial=0) + 1], axis=1)
+    writes = np.arange(len(first))[:, None] + np.array([0, 1])
+    return overlap.of_steps(0, reads, writes * DTYPES[y.dtype].itemsize, x.bytes, y.bytes)
 
 
 @dataclass(frozen=True)
@@ -157,8 +171,10 @@ def _check_position(context: Context) -> None:
 def _position_kernel(context: Context, title: str, better: str) -> Kernel:
     x = context.input(0)
     axis = movement.axis_input(context, 1, len(x.shape))
+    rule = overlap_of(context, (axis,)) if x.shape[axis] > 1 else Overlap(0, most=x.bytes)  # of one, none is read
     values = {
         "title": f"{title} along axis {axis}",
+        "apart": overlap.words(rule),
         "better": better,
         "ctype": CTYPES[context.output.dtype],
         "in_shape": x.shape,
@@ -167,7 +183,7 @@ def _position_kernel(context: Context, title: str, better: str) -> Kernel:
         "count": x.shape[axis],
         "stride": movement.strides(x.shape)[axis],
     }
-    return Kernel(values)
+    return Kernel(values, overlaps=(rule,))
 
 
 def position_operator(name: str, tflite: str, find: Callable[..., Any], title: str, better: str) -> OpSpec:

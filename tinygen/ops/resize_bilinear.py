@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, resize_nearest_neighbor
+from tinygen.ops import checks, overlap, resize_nearest_neighbor
 from tinygen.ops.resize_nearest_neighbor import Resize
 from tinygen.ops.spec import Constant, Context, Cost, Kernel, OpSpec, Variant
 
@@ -74,7 +74,10 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
 def params(context: Context) -> Kernel:
     """Numbers for the template; positions are tables."""
     rows, columns = _both(context)
+    (above, below), (left, right) = _neighbours(rows), _neighbours(columns)
+    rule = resize_nearest_neighbor.overlap_of(context, above, below, left, right, context.output.shape[3])
     values = {
+        "apart": overlap.words(rule),
         **resize_nearest_neighbor.values(context),
         "one": ONE,
         "one_bits": ONE.bit_length() - 1,
@@ -82,7 +85,13 @@ def params(context: Context) -> Kernel:
         "unit": ONE * ONE,
         "half_unit": ONE * ONE // 2,
     }
-    return Kernel(values, (0,), (Constant("rows", rows), Constant("columns", columns)))
+    return Kernel(values, (0,), (Constant("rows", rows), Constant("columns", columns)), overlaps=(rule,))
+
+
+def _neighbours(places: Array) -> tuple[Array, Array]:
+    """The lower one of each place, and the upper one where it counts."""
+    lower = places // ONE
+    return lower, lower + (places % ONE > 0)
 
 
 def cost(context: Context) -> Cost:

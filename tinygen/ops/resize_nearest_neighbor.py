@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import CTYPES, DTYPES, Array
-from tinygen.ops import checks, movement
-from tinygen.ops.spec import Constant, Context, Kernel, OpSpec, Options, Variant, elementwise_cost
+from tinygen.ops import checks, movement, overlap
+from tinygen.ops.spec import Constant, Context, Kernel, OpSpec, Options, Overlap, Variant, elementwise_cost
 
 MAX_SIDE = 32767
 """Rows and columns are numbered in 16 bits."""
@@ -83,17 +83,34 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     return [inputs[0][:, rows][:, :, columns]]
 
 
+def overlap_of(context: Context, above: Array, below: Array, left: Array, right: Array, parts: int) -> Overlap:
+    """How the output may lie over the input; of it each pixel reads rows and columns between two, in `parts`."""
+    x, y = context.input(0), context.output
+    pixel, width, pixels = x.shape[3] * DTYPES[x.dtype].itemsize, x.shape[2], x.shape[1] * x.shape[2]
+    batches = np.arange(x.shape[0])[:, None, None] * pixels
+    first = (batches + above[:, None] * width + left).ravel() * pixel
+    last = (batches + below[:, None] * width + right).ravel() * pixel
+    part = np.arange(parts) * (pixel // parts)
+    ends = np.array([0, pixel // parts])
+    reads = np.stack([first, last], axis=1)[:, None, :] + part[:, None] + ends
+    writes = np.arange(len(first) * parts)[:, None] * (pixel // parts) + ends
+    copies = parts == 1 and x.shape[3] > 1
+    return overlap.of_steps(0, reads.reshape(-1, 2), writes, x.bytes, y.bytes, copies=copies)
+
+
 def params(context: Context) -> Kernel:
     """Numbers for the template; rows and columns are tables."""
     rows, columns = _both(context)
     x = context.input(0)
+    rule = overlap_of(context, rows, rows, columns, columns, 1)
     numbers = {
         **values(context),
+        "apart": overlap.words(rule),
         "ctype": CTYPES[x.dtype],
         "pixel_bytes": x.shape[3] * DTYPES[x.dtype].itemsize,
     }
     tables = (Constant("rows", rows), Constant("columns", columns))
-    return Kernel(numbers, (0,), tables)
+    return Kernel(numbers, (0,), tables, overlaps=(rule,))
 
 
 SPEC = OpSpec(
