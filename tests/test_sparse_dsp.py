@@ -10,6 +10,9 @@ import pytest
 from tests import dsp
 from tests.compressed import check, compiled, constant_bytes, dense, pairs_of_zeros, templates
 from tests.modelbuilder import ModelBuilder
+from tests.overlap_harness import check_tight
+from tests.overlap_harness import layers as harness_layers
+from tests.rows_harness import check_rows
 from tests.test_convolution_dsp import convolution
 from tests.test_generated_c import check_sanitized
 from tests.test_pointwise_dsp import pointwise
@@ -137,3 +140,24 @@ def test_nothing_outside_its_buffers(tmp_path: Path) -> None:
     build = ModelBuilder()
     layers(build, 0.3)
     check_sanitized(build.finish(), tmp_path, "cortex-m4f")
+
+
+def test_row_by_row() -> None:
+    """Convolutions without their zeros, as runs of rows compute them."""
+    build = ModelBuilder(np.random.default_rng(8))
+    for stride, kernel, y_zero in (((1, 1), (3, 3), -128), ((2, 1), (5, 3), 3), ((1, 2), (1, 3), -128)):
+        weights = pairs_of_zeros(build, (12, *kernel, 8), 0.3)
+        convolution(build, (1, 9, 6, 8), 12, kernel, stride, weights=weights, y_zero=y_zero)
+    net = harness_layers(build.finish(), M4)
+    assert {choice.variant.name for choice in net.choices} == {"sparse_dsp"}
+    check_rows(net)
+
+
+def test_over_the_input() -> None:
+    """As close as the dense kernels may lie, and no closer."""
+    build = ModelBuilder(np.random.default_rng(9))
+    pointwise(build, (1, 3, 5, 16), 12, weights=pairs_of_zeros(build, (12, 1, 1, 16), 0.4))
+    convolution(build, (1, 7, 6, 8), 12, weights=pairs_of_zeros(build, (12, 3, 3, 8), 0.4))
+    net = harness_layers(build.finish(), M4)
+    assert {choice.variant.name for choice in net.choices} == {"pointwise_sparse_dsp", "sparse_dsp"}
+    check_tight(net)

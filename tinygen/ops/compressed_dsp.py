@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinygen.ops import (
@@ -15,11 +17,13 @@ from tinygen.ops import (
     weighted,
 )
 from tinygen.ops.byte_pairs import WORD_BYTES, Finish
+from tinygen.ops.convolution_dsp import Layout
 from tinygen.ops.packed_words import Runs
 from tinygen.ops.sparse_dsp import Layer
-from tinygen.ops.spec import Context, Kernel
+from tinygen.ops.spec import Context, Kernel, Rows
 
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
+SPARSE_CONVOLUTION = "kernels/conv_2d.sparse.dsp.c.j2"
 COUNTED = 2
 """The word of a matrix that says how many its blocks have."""
 
@@ -84,12 +88,22 @@ def sparse_pointwise(context: Context) -> Kernel:
 
 def convolution_is_sparse(context: Context) -> bool:
     """A convolution that is faster without its zeros."""
-    return convolution_dsp.applies(context) and _convolution(context).worth
+    return convolution_dsp.applies(context) and _convolution(context, convolution_dsp.layout_of(context)).worth
 
 
 def sparse_convolution(context: Context) -> Kernel:
     """The convolution without its zeros."""
-    return sparse_dsp.kernel(convolution_dsp.params(context), _convolution(context), _two_roundings(context))
+    layer = _convolution(context, convolution_dsp.layout_of(context))
+    return sparse_dsp.kernel(convolution_dsp.params(context), layer, _two_roundings(context))
+
+
+def sparse_convolution_rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    dense, layout = convolution_dsp.rows(context), convolution_dsp.row_layout_of(context)
+    if dense is None or layout is None:
+        return None
+    kernel = sparse_dsp.kernel(dense.kernel, _convolution(context, layout), _two_roundings(context))
+    return replace(dense, kernel=kernel, template=SPARSE_CONVOLUTION)
 
 
 def vector_is_sparse(context: Context) -> bool:
@@ -122,8 +136,7 @@ def _pointwise(context: Context) -> Layer:
     return Layer(found, order, addresses, pointwise_dsp.CHANNELS, sparse_dsp.TWO_OUTPUTS)
 
 
-def _convolution(context: Context) -> Layer:
-    layout = convolution_dsp.layout_of(context)
+def _convolution(context: Context, layout: Layout) -> Layer:
     found = dsp.sums(context, OPERANDS)
     order, addresses = np.array(layout.order), np.array(layout.addresses)
     return Layer(found, order, addresses, convolution_dsp.CHANNELS, sparse_dsp.TWO_OUTPUTS)

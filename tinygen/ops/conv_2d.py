@@ -19,6 +19,7 @@ from tinygen.ops import (
     lanes_v7m,
     matrix_v6m,
     packed_weights,
+    packed_words,
     pointwise_dsp,
     pointwise_mve,
     weighted,
@@ -167,10 +168,11 @@ SPEC = OpSpec(
         Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),
         Variant(
             "sparse_dsp",
-            "kernels/conv_2d.sparse.dsp.c.j2",
+            compressed_dsp.SPARSE_CONVOLUTION,
             frozenset({"dsp"}),
             compressed_dsp.convolution_is_sparse,
             compressed_dsp.sparse_convolution,
+            compressed_dsp.sparse_convolution_rows,
         ),
         Variant(
             "dsp",
@@ -217,6 +219,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and compressed_dsp.pointwise_packs(context),
             compressed_dsp.packed_pointwise,
+            packed_words.no_rows,
         ),
         Variant(
             "one_pixel_packed_dsp",
@@ -224,6 +227,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and compressed_dsp.vector_packs(context),
             compressed_dsp.packed_vector,
+            packed_words.no_rows,
         ),
         Variant(
             "packed_dsp",
@@ -231,13 +235,21 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             compressed_dsp.convolution_packs,
             compressed_dsp.packed_convolution,
+            packed_words.no_rows,
         ),
         Variant(
             "pointwise_packed",
             "kernels/conv_2d.pointwise.packed.c.j2",
             when=lambda context: _is_pointwise(context) and packed_weights.applies(context),
             params=packed_params,
+            rows=packed_words.no_rows,
         ),
-        Variant("packed", "kernels/conv_2d.packed.c.j2", when=packed_weights.applies, params=packed_params),
+        Variant(
+            "packed",
+            "kernels/conv_2d.packed.c.j2",
+            when=packed_weights.applies,
+            params=packed_params,
+            rows=packed_words.no_rows,
+        ),
     ),
 )

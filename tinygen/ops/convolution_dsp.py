@@ -164,8 +164,7 @@ def params(context: Context) -> Kernel:
 
 def rows(context: Context) -> Rows | None:
     """The same for one row of the output, where its columns lie along the width."""
-    ways = _layouts(context)
-    layout = next((way for way in ways if not way.turned), None)
+    ways, layout = _layouts(context), row_layout_of(context)
     if layout is None or not window_rows.possible(context):
         return None
     *_, height, width, filters = context.output.shape
@@ -204,6 +203,11 @@ def _kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel
 def layout_of(context: Context) -> Layout:
     """How the input lies in scratch."""
     return _layouts(context)[0]
+
+
+def row_layout_of(context: Context) -> Layout | None:
+    """The same for one row of the output: its columns lie along the width."""
+    return next((way for way in _layouts(context) if not way.turned), None)
 
 
 def _layouts(context: Context) -> list[Layout]:

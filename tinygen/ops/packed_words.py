@@ -16,7 +16,7 @@ from tinygen.ops import byte_pairs, codes, dsp
 from tinygen.ops.byte_pairs import WORD_BYTES
 from tinygen.ops.codes import Codes
 from tinygen.ops.dsp import Sums
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.weighted import Operands
 
 OPERANDS = Operands(channel_axis=0, offset_weights=True)
@@ -106,6 +106,11 @@ def kernel(context: Context, inner: Kernel, runs: Runs) -> Kernel:
     overlaps = inner.overlaps if at_once == count else ()
     scratch_bytes = unpacked_bytes + table_bytes + inner.scratch_bytes
     return Kernel(values, inner.operands, tuple(constants), scratch_bytes, overlaps)
+
+
+def no_rows(context: Context) -> Rows | None:
+    """None: a row at a time, each would be unpacked for anew."""
+    return None
 
 
 def _coded(found: Sums, padded: bool) -> Codes | None:
