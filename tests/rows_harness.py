@@ -15,7 +15,7 @@ from tinygen.lower import Data, Function
 from tinygen.ops.spec import Rows
 from tinygen.variants import Choice
 
-POOL_BYTES, UNUSED = 16384, 12288
+POOL_BYTES, UNUSED = 24576, 20480
 """Rows lie in the first part of the pool; those that a call does not need are said to be in the other."""
 POISON, STALE = 0x55, 0xA5
 """What lies between rows and in their place; what scratch holds before each call."""
@@ -24,7 +24,7 @@ MOST_GAP = 6
 
 def rows_of(net: Layers) -> list[Rows]:
     """The row form of every layer; all have one."""
-    found = [choice.variant.rows(choice.context) if choice.variant.rows else None for choice in net.choices]
+    found = [choice.rows for choice in net.choices]
     assert None not in found, [c.context.input(0).shape for c, rows in zip(net.choices, found, strict=True) if not rows]
     return [rows for rows in found if rows is not None]
 
@@ -46,7 +46,8 @@ def by_rows(net: Layers, seed: int = 0) -> Compiled:
     files = emit(replace(compiled.program, functions=tuple(functions), data=tuple(data), calls=()))
     head = files["src/net.c"].rsplit("void net_invoke(void)", 1)[0]
     layers = [
-        _layer(compiled, i, choice, rows, rng) for i, (choice, rows) in enumerate(zip(net.choices, forms, strict=True))
+        (_layer if rows.table else _layer_of_pixels)(compiled, i, choice, rows, rng)
+        for i, (choice, rows) in enumerate(zip(net.choices, forms, strict=True))
     ]
     body = "\n".join(line for lines in layers for line in lines)
     head += (
@@ -86,6 +87,37 @@ def _scattered(shape: Sequence[int], start: int, rng: np.random.Generator) -> tu
         at += int(rng.integers(MOST_GAP))
         places[row], at = at, at + _row_bytes(shape)
     return places, at
+
+
+def _layer_of_pixels(compiled: Compiled, index: int, choice: Choice, rows: Rows, rng: np.random.Generator) -> list[str]:
+    """The same of a layer that reads one row of each input, its output as far over the first one as the rule says."""
+    kernel, context, at = rows.kernel, choice.context, 0
+    places: dict[int, int] = {}
+    for operand in kernel.operands:
+        tensor = context.input(operand)
+        assert tensor.data is None and (rows.height, rows.stride, rows.pad) == (1, 1, 0)
+        places[operand] = at + int(rng.integers(MOST_GAP)) + _row_bytes(context.output.shape)
+        at = places[operand] + _row_bytes(tensor.shape)
+    bounds = [rule.most for rule in kernel.overlaps if rule.operand == kernel.operands[0]]
+    output = at if not bounds or bounds[0] is None else places[kernel.operands[0]] + bounds[0]
+    scratch = [f"arena + {compiled.plan.scratch[index]}"] if kernel.scratch_bytes else []
+    constants = [f"net_{index}_{constant.role}" for constant in kernel.constants]
+    out_size = _row_bytes(context.output.shape)
+    return [
+        f"    for (int32_t y = 0; y < {context.output.shape[1]}; ++y) {{",
+        f"        memset(pool, {POISON}, sizeof pool);",
+        *(
+            f"        memcpy(pool + {place}, arena + {compiled.plan.tensors[context.node.inputs[operand]]}"
+            f" + y * {_row_bytes(context.input(operand).shape)}, {_row_bytes(context.input(operand).shape)});"
+            for operand, place in places.items()
+        ),
+        f"        tg_row_{index}({', '.join([*(f'pool + {p}' for p in places.values()), *constants, *scratch])},"
+        f" pool + {output});",
+        f"        memcpy(arena + {compiled.plan.tensors[context.node.outputs[0]]} + y * {out_size}, pool + {output},"
+        f" {out_size});",
+        "    }",
+        f"    TG_LAYER_DONE({index});",
+    ]
 
 
 def _layer(compiled: Compiled, index: int, choice: Choice, rows: Rows, rng: np.random.Generator) -> list[str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.dsp import check_files
 from tests.modelbuilder import ModelBuilder
 from tests.overlap_harness import layers
-from tests.rows_harness import check_rows
+from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_overlap_windows import BOARDS, LEAST_FILTERS, slope, window_of
+from tinygen.ops import depthwise_rows_dsp
 
 
 def random_convolutions(seed: int, core: str, count: int = 10) -> ModelBuilder:
@@ -56,3 +59,37 @@ def random_depthwise(seed: int, core: str, count: int = 12) -> ModelBuilder:
 @pytest.mark.parametrize("seed", range(2))
 def test_depthwise(core: str, seed: int) -> None:
     check_rows(layers(random_depthwise(seed, core).finish(), BOARDS[core]))
+
+
+def test_depthwise_of_every_width() -> None:
+    """Pixels and pairs of pixels, loops of them, the output that is left; channels that are no multiple of four."""
+    build = ModelBuilder()
+    for width, depth in ((1, 4), (2, 5), (5, 8), (14, 7), (27, 4), (28, 4)):
+        for stride, padding in ((1, SAME), (2, SAME), (1, VALID)):
+            if padding == SAME or width >= 3:
+                depthwise(build, (1, 3, width, depth), stride, padding)
+    net = layers(build.finish(), BOARDS["dsp"])
+    assert {rows.template for rows in rows_of(net)} == {depthwise_rows_dsp.TEMPLATE}
+    check_rows(net, samples=2)
+
+
+def test_depthwise_of_channels_that_are_far_apart() -> None:
+    """Offsets of loads, and of the way back to the next channel, that take more than one instruction."""
+    build = ModelBuilder()
+    for width, depth in ((5, 600), (7, 301), (1, 2047), (1, 2048)):
+        depthwise(build, (1, 2, width, depth), 1)
+    net = layers(build.finish(), BOARDS["dsp"])
+    assert [rows.template for rows in rows_of(net)][:3] == [depthwise_rows_dsp.TEMPLATE] * 3
+    check_rows(net, samples=1)
+
+
+def test_every_compiler(tmp_path: Path) -> None:
+    """No warning, with the instructions and without."""
+    build = ModelBuilder()
+    for width, zero in ((5, -128), (14, -128), (6, 3)):
+        convolution(build, (1, 5, width, 3), y_zero=zero)
+        convolution(build, (1, 5, width, 8), 9, (3, 3), (2, 2), y_zero=zero)
+        depthwise(build, (1, 5, width, 5), y_zero=zero)
+        depthwise(build, (1, 5, width, 8), 2, y_zero=zero)
+        depthwise(build, (1, 5, width, 3), y_zero=zero, kernel=(5, 4), multiplier=2)
+    check_files(by_rows(layers(build.finish(), BOARDS["dsp"])), tmp_path, ("-O0", "-O2", "-Os"))

@@ -12,6 +12,7 @@ from tinygen.ops import (
     checks,
     depthwise_dsp,
     depthwise_mve,
+    depthwise_rows_dsp,
     depthwise_v6m,
     depthwise_v7m,
     depthwise_window_dsp,
@@ -99,7 +100,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             depthwise_dsp.applies,
             depthwise_dsp.params,
-            depthwise_dsp.rows,
+            depthwise_rows_dsp.rows,
         ),
         Variant(
             "window_dsp",

@@ -58,7 +58,7 @@ def rows(context: Context) -> Rows | None:
 
 def _kernel(context: Context, plane: Plane, by_row: bool = False) -> Kernel:
     found = dsp.sums(context, OPERANDS)
-    width, scaling = _width(plane), planes.scaling(context, found)
+    width, scaling = row_width(plane), planes.scaling(context, found)
     fused = scaling.values["form"] == "line"
     taps = _taps(planes.filters(found, plane), plane)
     values = {
@@ -82,7 +82,7 @@ def _ways(context: Context) -> list[Plane]:
 
 def _reaches(plane: Plane, step_bytes: int, row_bytes: int) -> bool:
     """Whether rows, outputs and the way to the next row are near enough for their instructions."""
-    farthest = max(4 * _width(plane), STEP_OUTPUTS[plane.along.stride] * step_bytes)
+    farthest = max(4 * row_width(plane), STEP_OUTPUTS[plane.along.stride] * step_bytes)
     if farthest > MOST_OFFSET:
         return False
     advance: int = row_bytes - _row(plane, step_bytes)["advanced"]
@@ -95,8 +95,8 @@ def _cycles(plane: Plane) -> int:
     return plane.down.output * (ROW_CYCLES + steps * STEP_CYCLES[plane.along.stride])
 
 
-def _width(plane: Plane) -> int:
-    """Elements of a row: whole words."""
+def row_width(plane: Plane) -> int:
+    """Elements of a row of scratch: whole words."""
     return (plane.along.reach + 1) // 2 * 2
 
 
@@ -123,8 +123,8 @@ def _row(plane: Plane, step_bytes: int) -> dict[str, Any]:
         "rest_offset": 0 if moves else chunk_bytes,
         "moved": chunk_bytes if moves else 0,
         "odd": odd,
-        "row_surplus": 2 * (stride * _width(plane) - loaded),
-        "last_element": plane.down.output * stride * _width(plane),
+        "row_surplus": 2 * (stride * row_width(plane) - loaded),
+        "last_element": plane.down.output * stride * row_width(plane),
         "advanced": rounds * chunk_bytes if moves else 0,
     }
 

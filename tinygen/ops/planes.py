@@ -158,12 +158,15 @@ def row_words(context: Context) -> str:
     return window_rows.APART + (f", or over one from pixel 0 to {len(free) - 1} on" if free else "")
 
 
-def rows(context: Context, kernel: Kernel, template: str, channel_cycles: int) -> Rows:
+def rows(
+    context: Context, kernel: Kernel, template: str, channel_cycles: int, copy_cycles: float = COPY_CYCLES
+) -> Rows:
     """The record of a kernel of a `row_plane`; each row takes it so many cycles more a channel, and copies again."""
     window, depth = convolution_geometry(context), context.input(0).shape[3]
-    again = max(0, window.kernel[0] * window.output[0] - window.input[0]) * window.input[1] * COPY_CYCLES
-    extra = round(depth * (again + window.output[0] * channel_cycles))
-    kernel = replace(kernel, overlaps=(row_overlap(context),))
+    copied = window.kernel[0] * window.output[0] * copy_cycles - window.input[0] * COPY_CYCLES
+    extra = round(depth * (copied * window.input[1] + window.output[0] * channel_cycles))
+    if kernel.values["apart"] != window_rows.APART:
+        kernel = replace(kernel, overlaps=(row_overlap(context),))
     return window_rows.rows(window, kernel, template, depth == 1, extra)
 
 
