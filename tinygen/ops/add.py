@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise, overlap, scaled_sum
+from tinygen.ops import checks, elementwise, overlap, pixelwise, scaled_sum
 from tinygen.ops.scaled_sum import ScaledSum
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
 
@@ -170,7 +170,17 @@ def operator(name: str, tflite: str, sign: int) -> OpSpec:
     def params(context: Context) -> Kernel:
         return _params(context, sign)
 
-    return OpSpec(name, tflite, elementwise.read, check, reference, params, elementwise_cost, _variants(sign))
+    return OpSpec(
+        name,
+        tflite,
+        elementwise.read,
+        check,
+        reference,
+        params,
+        elementwise_cost,
+        _variants(sign),
+        pixelwise=pixelwise.of_bytes,
+    )
 
 
 SPEC = operator("add", "ADD", 1)

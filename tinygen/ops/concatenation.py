@@ -10,8 +10,10 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, movement
+from tinygen.ops import checks, movement, pixelwise
 from tinygen.ops.spec import Context, Kernel, OpSpec, Options, elementwise_cost
+
+CHANNEL_AXIS = 3
 
 
 @dataclass(frozen=True)
@@ -75,4 +77,5 @@ SPEC = OpSpec(
     cost=elementwise_cost,
     variants=movement.JOIN,
     moves=True,
+    pixelwise=lambda context: _axis(context) == CHANNEL_AXIS and pixelwise.of_bytes(context),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import CTYPES, DTYPES, Array
-from tinygen.ops import checks, overlap
+from tinygen.ops import checks, overlap, pixelwise
 from tinygen.ops.spec import (
     Constant,
     Context,
@@ -86,4 +86,6 @@ def operator(
     def kernel(context: Context) -> Kernel:
         return params(context, reference)
 
-    return OpSpec(name, tflite, read, check, reference, kernel, elementwise_cost, VARIANTS)
+    return OpSpec(
+        name, tflite, read, check, reference, kernel, elementwise_cost, VARIANTS, pixelwise=pixelwise.of_bytes
+    )

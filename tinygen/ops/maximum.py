@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import elementwise
+from tinygen.ops import elementwise, pixelwise
 from tinygen.ops.spec import Context, Kernel, OpSpec, elementwise_cost, no_attributes
 
 
@@ -31,7 +31,17 @@ def operator(name: str, tflite: str, choose: Callable[[Array, Array], Array], si
         return elementwise.kernel(context, {**elementwise.values(context), **values})
 
     variants = elementwise.variants("kernels/maximum.c.j2")
-    return OpSpec(name, tflite, no_attributes, check, reference, params, elementwise_cost, variants)
+    return OpSpec(
+        name,
+        tflite,
+        no_attributes,
+        check,
+        reference,
+        params,
+        elementwise_cost,
+        variants,
+        pixelwise=pixelwise.of_bytes,
+    )
 
 
 SPEC = operator("maximum", "MAXIMUM", np.maximum, ">")

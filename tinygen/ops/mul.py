@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise
+from tinygen.ops import checks, elementwise, pixelwise
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec
 
 
@@ -64,4 +64,5 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2"),
+    pixelwise=pixelwise.of_bytes,
 )

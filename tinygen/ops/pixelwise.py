@@ -19,6 +19,11 @@ def rows(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
     return Rows((variant.params or spec.params)(row), variant.template, extra_cycles=extra)
 
 
+def of_bytes(context: Context) -> bool:
+    """Whether all that is computed is bytes, so that a row may lie anywhere: `pixelwise` of an elementwise operator."""
+    return all(tensor.bytes == tensor.size for tensor in (*context.inputs, *context.outputs) if tensor.data is None)
+
+
 def of_one_row(context: Context) -> Context | None:
     """The same node on tensors of one row; None where they have not the same rows, or constants differ by row."""
     tensors = dict(context.tensors)

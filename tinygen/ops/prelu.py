@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise
+from tinygen.ops import checks, elementwise, pixelwise
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, no_attributes
 
 
@@ -67,4 +67,5 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=elementwise.variants("kernels/prelu.c.j2"),
+    pixelwise=pixelwise.of_bytes,
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import CTYPES, Array, Tensor
-from tinygen.ops import checks, lookup, overlap
+from tinygen.ops import checks, lookup, overlap, pixelwise
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost, no_attributes
 
 TARGETS = {
@@ -139,4 +139,5 @@ SPEC = OpSpec(
         Variant("reals", "kernels/quantize.c.j2", when=_is_real),
         Variant("c", "kernels/requantize.c.j2"),
     ),
+    pixelwise=pixelwise.of_bytes,
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, fixed_point, movement, overlap
+from tinygen.ops import checks, fixed_point, movement, overlap, pixelwise
 from tinygen.ops.spec import Constant, Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
 OUTPUT_SCALE, OUTPUT_ZERO_POINT = 1 / 256, -128
@@ -123,4 +123,5 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=(Variant("c", "kernels/softmax.c.j2"),),
+    pixelwise=pixelwise.of_bytes,
 )
