@@ -130,6 +130,25 @@ class TfliteFile:
             self.model.buffers.append(schema.BufferT())
         self.model.buffers[tensor.buffer].data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
 
+    def drop_unused(self) -> None:
+        """Take out the tensors that no operator touches, and the buffers that nothing refers to."""
+        records = self.graph.operators
+        lists = [self.graph.inputs, self.graph.outputs, *(r.inputs for r in records), *(r.outputs for r in records)]
+        touched = sorted({int(index) for indices in lists for index in indices if index >= 0})
+        tensor_at = {old: new for new, old in enumerate(touched)} | {-1: -1}
+        self.graph.tensors = [self.graph.tensors[index] for index in touched]
+        for owner in (self.graph, *records):
+            owner.inputs = np.array([tensor_at[int(index)] for index in owner.inputs], np.int32)
+            owner.outputs = np.array([tensor_at[int(index)] for index in owner.outputs], np.int32)
+        for signature in self.model.signatureDefs or []:
+            for end in (*signature.inputs, *signature.outputs):
+                end.tensorIndex = tensor_at[int(end.tensorIndex)]
+        holders = [*self.graph.tensors, *(self.model.metadata or [])]
+        held = sorted({0} | {int(holder.buffer) for holder in holders})  # the first is the empty one
+        for holder in holders:
+            holder.buffer = held.index(holder.buffer)
+        self.model.buffers = [self.model.buffers[index] for index in held]
+
     def to_bytes(self) -> bytes:
         """The file."""
         builder = flatbuffers.Builder(_BUILDER_BYTES)
