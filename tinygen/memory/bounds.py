@@ -27,24 +27,24 @@ def apart(first: Item, second: Item) -> Intervals:
 
 def lower_bound(items: Sequence[Item], forbidden: Forbidden) -> int:
     """Bytes that every arena needs, by the cliques of items that restrict each other."""
-    neighbours: list[set[int]] = [set() for _ in items]
+    largest = max((item.bytes for item in items), default=0)
+    return max((_needed(clique, items, forbidden) for clique in cliques(len(items), forbidden)), default=largest)
+
+
+def cliques(count: int, forbidden: Forbidden) -> Iterator[list[int]]:
+    """Sets of items that all restrict each other; every maximal one where lifetimes are intervals (chordal graphs).
+
+    Items are taken in the order of maximum cardinality search: with each one go its neighbours taken before it.
+    """
+    neighbours: list[set[int]] = [set() for _ in range(count)]
     for (a, b), intervals in forbidden.items():
         if intervals:
             neighbours[a].add(b)
             neighbours[b].add(a)
-    largest = max((item.bytes for item in items), default=0)
-    return max((_needed(clique, items, forbidden) for clique in _cliques(neighbours)), default=largest)
-
-
-def _cliques(neighbours: Sequence[set[int]]) -> Iterator[list[int]]:
-    """Cliques, among them every maximal one where lifetimes are intervals (the graph is then chordal).
-
-    Items are taken in the order of maximum cardinality search: with each one go its neighbours taken before it.
-    """
     rank: dict[int, int] = {}
-    seen = [0] * len(neighbours)
-    for _ in neighbours:
-        item = max((i for i in range(len(neighbours)) if i not in rank), key=lambda i: (seen[i], -i))
+    seen = [0] * count
+    for _ in range(count):
+        item = max((i for i in range(count) if i not in rank), key=lambda i: (seen[i], -i))
         clique = [item]
         for other in sorted((n for n in neighbours[item] if n in rank), key=lambda n: -rank[n]):
             if all(other in neighbours[member] for member in clique[1:]):

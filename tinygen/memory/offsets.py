@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tinygen.memory.bounds import Forbidden, Item, lower_bound
-from tinygen.memory.exact import improve, lowest
+from tinygen.memory.exact import arena_end, improve, lowest
 
 WORK = 300_000
 """Neighbours looked at by the search over orders; one that meets the lower bound ends it."""
@@ -39,9 +39,9 @@ def place(items: Sequence[Item], forbidden: Forbidden, seed: int = 0) -> Placeme
     """
     goal = lower_bound(items, forbidden)
     offsets = _search(items, limits(len(items), forbidden), goal, seed)
-    if _end(items, offsets) > goal:
+    if arena_end(items, offsets) > goal:
         offsets, goal = improve(items, forbidden, offsets, goal)
-    return Placement(tuple(offsets), _end(items, offsets), goal)
+    return Placement(tuple(offsets), arena_end(items, offsets), goal)
 
 
 def limits(count: int, forbidden: Forbidden) -> Limits:
@@ -68,20 +68,20 @@ def _search(items: Sequence[Item], near: Limits, goal: int, seed: int) -> list[i
     best: list[int] = []
     for start in orders:
         for high in (frozenset[int](), frozenset(start[1::2]), frozenset(start)):
-            offsets = _greedy(items, near, start, high, max(goal, _end(items, best) - 1) if best else goal)
-            if not best or _end(items, offsets) < _end(items, best):
+            offsets = _greedy(items, near, start, high, max(goal, arena_end(items, best) - 1) if best else goal)
+            if not best or arena_end(items, offsets) < arena_end(items, best):
                 best, order, upper = offsets, start, high
-            if _end(items, best) <= goal:
+            if arena_end(items, best) <= goal:
                 return best
     chance = random.Random(seed)
     work = sum(map(len, near)) + len(items) + 1
     for _ in range(min(max(WORK // work, ATTEMPTS[0]), ATTEMPTS[1])):
-        ceiling = max(goal, _end(items, best) - 1)
+        ceiling = max(goal, arena_end(items, best) - 1)
         changed, turned = _changed(items, order, upper, best, ceiling, chance)
         offsets = _greedy(items, near, changed, turned, ceiling)
-        if _end(items, offsets) <= _end(items, best):
+        if arena_end(items, offsets) <= arena_end(items, best):
             best, order, upper = offsets, changed, turned
-        if _end(items, best) <= goal:
+        if arena_end(items, best) <= goal:
             break
     return best
 
@@ -137,7 +137,3 @@ def highest(item: Item, taken: Sequence[tuple[int, int]], ceiling: int) -> int:
         if low <= place:
             place = (low - 1) // item.alignment * item.alignment
     return place
-
-
-def _end(items: Sequence[Item], offsets: Sequence[int]) -> int:
-    return max((offset + item.bytes for item, offset in zip(items, offsets, strict=True)), default=0)
