@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tinygen import target
 from tinygen.optimize import output, rows
@@ -142,19 +142,25 @@ def _run(problem: Problem, request: Request, hidden: bool) -> Result:
 @contextmanager
 def _watch(hidden: bool) -> Iterator[Watch]:
     """Bars on standard error, if that is a terminal: of all candidates, and of each that is being trained."""
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        TextColumn("{task.fields[steps]}"),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal) as bars:
-        whole = bars.add_task("candidates", total=None)
+        whole = bars.add_task("candidates", total=None, steps="")
         shown: dict[str, TaskID] = {}
 
         def update(done: int, total: int, running: Sequence[Running]) -> None:
-            bars.update(whole, completed=done, total=total)
+            bars.update(whole, completed=done, total=total, steps=f"{done}/{total}")
             for title in shown.keys() - {each.title for each in running}:
                 bars.remove_task(shown.pop(title))
             for each in running:
                 if each.title not in shown:
-                    shown[each.title] = bars.add_task(f"  {each.title}", total=None)
-                bars.update(shown[each.title], completed=each.done, total=each.total or None)
+                    shown[each.title] = bars.add_task(f"  {each.title}", total=None, steps="")
+                steps = f"{each.done}/{each.total}" if each.total else ""
+                bars.update(shown[each.title], completed=each.done, total=each.total or None, steps=steps)
 
         yield update

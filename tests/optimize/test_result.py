@@ -100,8 +100,8 @@ def test_the_pareto_front() -> None:
 def test_commands_name_the_kernels_that_fitted(tmp_path: Path) -> None:
     what = result(Path("out dir"))
     assert next_commands(what) == [
-        "tinygen compile 'out dir/model.tflite' --board bluepill_f103c8 --output 'out dir_project'",
-        "tinygen run 'out dir_project' --emulator --inputs 'out dir/test.npz'",
+        "tinygen compile 'out dir/model.tflite' --board bluepill_f103c8",
+        "tinygen run model_platformio --emulator --inputs 'out dir/test.npz'",
     ]
 
 

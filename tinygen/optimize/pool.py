@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
@@ -23,14 +24,22 @@ class Pool:
 
     def __init__(self, jobs: int, start: Callable[[], Executor]) -> None:
         self.jobs, self._start, self._executor = jobs, start, start()
+        self._futures: list[Future[Any]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was submitted is done."""
+        return all(future.done() for future in self._futures)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run the function in one of the processes."""
         try:
-            return self._executor.submit(function, *arguments)
+            future = self._executor.submit(function, *arguments)
         except BrokenExecutor:
             self._executor = self._start()
-            return self._executor.submit(function, *arguments)
+            future = self._executor.submit(function, *arguments)
+        self._futures.append(future)
+        return future
 
     def close(self, **how: Any) -> None:
         """End the processes, as their executor is told."""
@@ -50,9 +59,13 @@ def workers(jobs: int, scheduler: str = "") -> Iterator[Pool]:
     count = jobs or 1
     pool = Pool(count, lambda: loky.ProcessPoolExecutor(max_workers=count, initializer=_start_quietly, env=QUIET))
     try:
-        yield pool
+        with warnings.catch_warnings():
+            # TensorFlow keeps memory; joblib starts a fresh process when that becomes much, and warns of it.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+            yield pool
     finally:
-        pool.close(wait=True, kill_workers=True)
+        # A killed process leaves semaphores behind, which Python then complains of.
+        pool.close(wait=True, kill_workers=not pool.is_idle)
 
 
 def _start_quietly() -> None:

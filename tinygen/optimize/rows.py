@@ -13,6 +13,7 @@ from tinygen.optimize.outcome import Outcome
 from tinygen.optimize.search import Search, nearest
 from tinygen.optimize.search import as_json as search_json
 from tinygen.optimize.task import Problem
+from tinygen.project import default_format
 from tinygen.quantize.evaluate import Score
 from tinygen.variants import Optimize
 
@@ -131,13 +132,13 @@ def next_commands(result: Result) -> list[str]:
     """What to do with the winner."""
     winner, board = result.search.winner, result.problem.limits.board
     assert winner and winner.cost
-    model, project = result.folder / MODEL, result.folder.parent / f"{result.folder.name}_project"
+    model, project = result.folder / MODEL, f"{Path(MODEL).stem}_{default_format(board)}"
     goal = f" --optimize {winner.cost.goal}" if winner.cost.goal != Optimize.SPEED.value else ""
     place = f" --board {board.name}" if board else ""
-    commands = [f"tinygen compile {shlex.quote(str(model))}{place}{goal} --output {shlex.quote(str(project))}"]
+    commands = [f"tinygen compile {shlex.quote(str(model))}{place}{goal}"]
     if board:
         samples = shlex.quote(str(result.folder / SAMPLES))
-        commands.append(f"tinygen run {shlex.quote(str(project))} --emulator --inputs {samples}")
+        commands.append(f"tinygen run {project} --emulator --inputs {samples}")
     return commands
 
 

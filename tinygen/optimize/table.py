@@ -63,7 +63,8 @@ def _chosen(result: Result) -> list[RenderableType]:
     facts = _facts(result)
     facts.add_row("test set", Text(judged_line(result), "green"))
     facts.add_row("written", f"{result.folder}/: model.tflite, test.npz, report.html, report.json, pareto.svg")
-    commands = [Text(f"  {command}", overflow="fold") for command in next_commands(result)]
+    # Lines that are to be copied are left to the terminal to wrap.
+    commands = [Text(f"  {command}", no_wrap=True, overflow="ignore") for command in next_commands(result)]
     return [Text.assemble(("chosen", "bold green"), f": {winner.candidate.title}"), facts, "", "next:", *commands]
 
 

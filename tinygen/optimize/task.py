@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen import __version__
+from tinygen.optimize import sources
 from tinygen.optimize.candidate import Candidate
 from tinygen.optimize.limits import Limits
 from tinygen.optimize.model_file import ModelFile
@@ -63,7 +64,8 @@ def model_facts(problem: Problem) -> dict[str, Any]:
 def made_facts(problem: Problem, candidate: Candidate) -> dict[str, Any]:
     """What the model made of a candidate rests on, with its score."""
     others = {role: problem.sets[role].digest for role in (TRAINING, CALIBRATION) if role in problem.sets}
-    return {**model_facts(problem), **others, "candidate": candidate.as_json(), "seed": problem.seed}
+    facts = {**model_facts(problem), **others, "candidate": candidate.as_json(), "seed": problem.seed}
+    return {**facts, "trainer": sources.trainer()}
 
 
 def outcome_facts(problem: Problem, candidate: Candidate) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def outcome_facts(problem: Problem, candidate: Candidate) -> dict[str, Any]:
     return {
         **made_facts(problem, candidate),
         "board": limits.board.as_json() if limits.board else None,
+        "compilers": [sources.compiler(), sources.cross_compiler(limits.board) if limits.board else ""],
         "limits": [limits.ram_bytes, limits.flash_bytes, limits.milliseconds],
         "thorough": problem.thorough,
     }

@@ -94,7 +94,13 @@ _ALL = (
         _settings(method=_METHOD, equalize=_SWITCH, correct_bias=_SWITCH),
         takes_tflite=True,
     ),
-    Technique("int16", "int8 weights, int16 activations", frozenset({ACCURACY}), _settings(method=_METHOD)),
+    Technique(
+        "int16",
+        "int8 weights, int16 activations",
+        frozenset({ACCURACY}),
+        _settings(method=_METHOD),
+        takes_tflite=True,
+    ),
     Technique(
         "int8_qat",
         "int8 QAT",

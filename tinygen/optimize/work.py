@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tinygen.errors import TinygenError
+from tinygen.errors import ModelError, Several, TinygenError
 from tinygen.optimize.cost import cost
 from tinygen.optimize.extras import load
 from tinygen.optimize.limits import Limits, cost_lacks
@@ -48,8 +48,16 @@ def _cost_of(model: bytes, limits: Limits) -> tuple[Cost | None, str]:
     """(cost, why there is none): a model that cannot be compiled still has its accuracy to show."""
     try:
         return cost(model, limits), ""
+    except ModelError as error:
+        return None, f"cannot be compiled: {_brief(error)}"
     except TinygenError as error:
         return None, error.lines[0]
+
+
+def _brief(error: TinygenError) -> str:
+    """The first problem without its remedy, which is for who chose the model's types himself."""
+    first = error.problems[0] if isinstance(error, Several) else error
+    return str(type(first)(first.what, where=first.where, found=first.found, expected=first.expected))
 
 
 def _made(task: Task) -> Made:

@@ -1,0 +1,122 @@
+"""The command as its user meets it: wrong requests told before TensorFlow is waited for, and a model made to fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.optimize.test_model_file import CONV, DENSE, FLATTEN, INPUT, keras_file
+from tests.small_models import two_convolutions
+from tests.test_cli import complaint, tinygen
+from tinygen.cli_optimize import optimize_command
+from tinygen.errors import TinygenError
+
+ROOT = Path(__file__).parents[2]
+LATE = ("tensorflow", "keras", "joblib", "distributed", "matplotlib", "yaml", "tinygen.optimize", "tinygen.quantize")
+SETS = {"--train": 30, "--calib": 20, "--val": 120, "--test": 120}
+
+
+def sets(folder: Path, shape: tuple[int, ...] = (8, 8, 1), classes: int = 10) -> list[str]:
+    """Options with files of samples."""
+    rng = np.random.default_rng(0)
+    options = []
+    for option, count in SETS.items():
+        path = folder / f"{option.removeprefix('--')}.npz"
+        np.savez(path, x=rng.random((count, *shape)), y=rng.integers(0, classes, count))
+        options += [option, str(path)]
+    return options
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> list[str]:
+    """Arguments that are right as far as can be said without TensorFlow."""
+    return [str(keras_file(tmp_path / "m.keras", [INPUT, CONV, FLATTEN, DENSE])), *sets(tmp_path)]
+
+
+def modules_after(*arguments: object, blocked: tuple[str, ...] = ()) -> set[str]:
+    """The modules that a command has imported by its end; importing a blocked one fails."""
+    script = (
+        "import sys, json\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"
+        "from tinygen.cli import main\n"
+        "code = 0\n"
+        "try: main()\n"
+        "except SystemExit as end: code = end.code\n"
+        "print(json.dumps([name for name, module in sys.modules.items() if module]), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return set(json.loads(done.stderr.splitlines()[-1])) | {f"exit {done.returncode}"}
+
+
+@pytest.mark.parametrize("command", [("compile", "--output", "c"), ("inspect",), ("verify", "--samples", "1")])
+def test_other_commands_import_nothing_of_it(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.tflite").write_bytes(two_convolutions())
+    found = modules_after(command[0], "net.tflite", *command[1:])
+    assert "exit 0" in found
+    assert not [name for name in found if name.startswith(LATE)]
+
+
+def test_wrong_data_is_told_before_tensorflow_is_imported(request_: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "val.npz"
+    np.savez(path, x=np.zeros((5, 8, 8, 1)), y=np.full(5, 10))
+    blocked = ("tensorflow", "keras", "joblib", "matplotlib", "distributed")
+    assert "exit 2" in modules_after("optimize", *request_, blocked=blocked)
+    lines = tinygen("optimize", *request_, code=2).stderr.splitlines()
+    why = "with fewer, one sample weighs more than the allowed loss of accuracy"
+    assert lines == [
+        f"tinygen: {path} [x]: too few validation samples, found 5, expected at least 100; {why}",
+        f"tinygen: {path} [y]: labels out of range, found 10 in row 0, expected 0 to 9",
+    ]
+
+
+def refused(*arguments: object) -> str:
+    """The one line that a wrong request gets."""
+    with pytest.raises(TinygenError) as caught:
+        optimize_command.main(list(map(str, arguments)), standalone_mode=False)
+    (line,) = caught.value.lines
+    return line
+
+
+def test_wrong_requests(request_: list[str], tmp_path: Path) -> None:
+    assert complaint("optimize", *request_, "--target-ms", "5") == (
+        "a limit of time is for a board; add --board BOARD; `tinygen boards` lists them"
+    )
+    assert refused(*request_, "--max-drop", "much").startswith("--max-drop: no share, found 'much'")
+    assert refused(*request_, "--target-ram", "lots").startswith("not a memory size, found 'lots'")
+    assert refused(*request_, "--board", "unno").startswith("unknown board, found 'unno'; did you mean uno")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("techniques:\n  - int3\n")
+    assert refused(*request_, "--recipe", recipe).startswith(f"{recipe}:2: unknown technique, found int3")
+    recipe.write_text("layers: {conv9: {weights: 4}}")
+    assert refused(*request_, "--recipe", recipe).startswith(f"{recipe}:1: no layer has such a name, found conv9")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.tflite").write_text("mine")
+    assert "tinygen did not write" in refused(*request_, "--output", tmp_path / "out")
+    quantised = tmp_path / "q.tflite"
+    quantised.write_bytes(two_convolutions())
+    assert "it is quantised already" in refused(quantised, *request_[1:])
+
+
+def test_without_its_packages_it_says_what_to_install(request_: list[str]) -> None:
+    script = "import sys; sys.modules['joblib'] = None; from tinygen.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "optimize", *request_], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "tinygen: joblib is not installed; pip install 'tinygen[train]'\n"
+
+
+def test_a_model_that_keras_cannot_load(request_: list[str], tmp_path: Path) -> None:
+    done = tinygen("optimize", *request_, "--output", tmp_path / "out", code=2)
+    assert done.stderr.startswith(f"tinygen: {request_[0]}: Keras cannot load the model, found ")
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out" / "report.json").exists()
