@@ -29,7 +29,7 @@ LAYERS = (
     ("emit",),
     ("project",),
     ("driver",),
-    ("footprint",),
+    ("compression", "footprint"),
     ("budget",),
     ("inspection", "selection", "verify"),
     ("run",),

@@ -14,6 +14,8 @@ from tinygen.target import Target
 
 SHOWN = 5
 """Layers and tensors that are named."""
+UNPACKED = "_unpacked"
+"""Behind the name of a kernel of packed weights: the function that it calls when they are unpacked."""
 FLASH, RAM, STACK = "flash", "RAM", "stack"
 
 
@@ -145,6 +147,7 @@ def model_code_bytes(compiled: Compiled, footprint: Footprint) -> int:
     name = compiled.program.name
     ports = [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
     functions = {function.name for function in compiled.program.functions} | {f"{name}_invoke", *ports}
+    functions |= {function + UNPACKED for function in functions}
     return sum(footprint.function_bytes.get(function, 0) for function in functions)
 
 
@@ -195,7 +198,7 @@ def _layers(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
         Part(
             call.comment.split(": ")[0],
             sum(sizes.get(argument, 0) for argument in call.arguments),
-            code.pop(call.function, 0),
+            code.pop(call.function, 0) + code.pop(call.function + UNPACKED, 0),
         )
         for call in compiled.program.calls
     ]

@@ -17,7 +17,7 @@ from tinygen.planning import plan_for
 from tinygen.quant import Numerics
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
-from tinygen.variants import Optimize, without
+from tinygen.variants import Choices, Optimize, without
 
 PORTABLE = "portable"
 
@@ -33,7 +33,7 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """A compiled model: its graph after the passes, its plan and program, and the files of its project."""
+    """A compiled model: its graph after the passes, its plan and program, the files of its project, and the kernels."""
 
     model: Model
     graph: Graph
@@ -42,6 +42,7 @@ class Compiled:
     manifest: dict[str, Any]
     files: dict[str, str]
     binaries: dict[str, bytes]
+    choices: Choices = ()
 
     def write(self, folder: Path) -> None:
         """Write the project; raises OutputError."""
@@ -81,4 +82,4 @@ def compile_model(
     beside = emit_project(program, form, facts, target, self_test(graph, numerics) if runs else None)
     binaries = {facts["model"]: model.data} if facts["model"] else {}
     text = project.with_manifest(laid_out | beside, binaries, facts)
-    return Compiled(model, graph, arena, program, facts, text, binaries)
+    return Compiled(model, graph, arena, program, facts, text, binaries, choices)

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinygen import ops
+from tinygen import compression, ops
+from tinygen.compression import Layer
 from tinygen.driver import Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
@@ -60,6 +61,8 @@ class Inspection:
     peak: tuple[TensorFacts, ...]
     """The tensors alive at the moment that needs the most memory."""
     peak_at: str | None
+    weights: tuple[Layer, ...]
+    """Of those layers whose zeros, or few values, a board may make use of."""
     problems: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
     arena: int | None = None
     peak: tuple[TensorFacts, ...] = ()
     moment: str | None = None
+    weights: tuple[Layer, ...] = ()
     if not lines:
         try:
             compiled = compile_model(Model(str(path), data, graph))
@@ -83,6 +87,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
             lines += problem.lines
         else:
             arena, (moment, peak) = compiled.plan.arena_bytes, _peak(compiled.graph, compiled.plan)
+            weights = compression.layers(compiled)
     return Inspection(
         str(path),
         len(data),
@@ -95,6 +100,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
         arena,
         peak,
         moment,
+        weights,
         tuple(lines),
     )
 

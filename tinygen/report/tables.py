@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen import ops
+from tinygen import compression, ops
 from tinygen.budget import FLASH, RAM, Budget, model_code_bytes
 from tinygen.driver import Compiled
 from tinygen.footprint.measure import Footprint
@@ -28,6 +28,7 @@ MAX_NAME = 60
 KERNELS = MappingProxyType(
     {
         "speed": "the fastest (--optimize speed)",
+        "compact": "the fastest, weights of few values in fewer bits (--optimize compact)",
         "ram": "the least RAM for at most 15 % more cycles (--optimize ram)",
         "least-ram": "those that need the least RAM at any price (--optimize least-ram)",
         "flash": "the plainest, for least flash (--optimize flash)",
@@ -88,6 +89,7 @@ def inspection(facts: Inspection) -> RenderableType:
     if facts.arena_bytes is not None:
         names = ", ".join(f"{short(t.name)} ({t.bytes:,})" for t in facts.peak)
         parts += [f"arena {facts.arena_bytes:,} bytes; most alive at {facts.peak_at}: {names}"]
+    parts += [f"{name}: {text}" for name, text in compression.summary(facts.weights, False)]
     if facts.problems:
         parts += ["", Text("cannot be compiled:", "red"), *(Text(f"  {line}") for line in facts.problems)]
     return Group(*parts)
@@ -108,6 +110,8 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
     else:
         table.add_row("constants", kilobytes(facts["constant_bytes"]))
         table.add_row("arena", kilobytes(facts["arena_bytes"]))
+    for name, text in compression.summary(compression.layers(result), target is not None):
+        table.add_row(name, text)
     table.add_row(
         "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {facts['name']}_invoke())"
     )
