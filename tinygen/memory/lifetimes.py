@@ -111,8 +111,8 @@ def buffers(graph: Graph, planned: Schedule, storage: Storage, lives: Lives | No
         else:
             found.append(_buffer(graph, root, inside, lives, storage))
     return found + [
-        Buffer((Part((), 0, size, first, last),), size, SCRATCH_ITEM_BYTES, nodes)
-        for nodes, size, first, last in planned.scratch
+        Buffer(tuple(Part((), *use) for use in scratch.uses), scratch.bytes, SCRATCH_ITEM_BYTES, scratch.nodes)
+        for scratch in planned.scratch
     ]
 
 

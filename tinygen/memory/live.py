@@ -25,7 +25,7 @@ def live_bytes(graph: Graph, planned: Schedule, storage: Storage) -> Array:
             first, last = _with_views(graph, storage, lives, access, first, last)
             change[first + 1] += _bytes(graph, access)
             change[last + 2] -= _bytes(graph, access)
-    for _, size, first, last in planned.scratch:
+    for _, size, first, last in (use for scratch in planned.scratch for use in scratch.uses):
         change[first + 1] += size
         change[last + 2] -= size
     live: Array = np.cumsum(change)[: len(planned.moments) + 1]

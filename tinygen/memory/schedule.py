@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tinygen.ir import ABSENT, Graph
 from tinygen.memory.rows import GIVEN, Run, read_rows, read_tensors
@@ -33,6 +34,16 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """Bytes that nodes use in turn, each from the first byte on."""
+
+    nodes: tuple[int, ...]
+    bytes: int
+    uses: tuple[tuple[int, int, int, int], ...]
+    """The first byte, how many bytes, and from which moment to which: the more bytes, the fewer nodes use them."""
+
+
+@dataclass(frozen=True)
 class Schedule:
     """All moments in their order; without runs, the i-th one is the i-th node."""
 
@@ -41,8 +52,7 @@ class Schedule:
     """The tensors whose rows each have a place of their own."""
     given: frozenset[int]
     """Those of them that the caller gives row by row."""
-    scratch: tuple[tuple[tuple[int, ...], int, int, int], ...]
-    """Scratch: the nodes whose it is, its bytes, the first and the last moment of its use."""
+    scratch: tuple[Scratch, ...]
 
     @property
     def rowed(self) -> frozenset[int]:
@@ -59,7 +69,7 @@ def schedule(
     What reads all before it writes takes two moments, so that what it writes may lie where it read last.
     """
     moments: list[Moment] = []
-    scratch: list[tuple[tuple[int, ...], int, int, int]] = []
+    scratch: list[Scratch] = []
     starts = {run.first: run for run in runs}
     index = 0
     while index < len(graph.nodes):
@@ -69,11 +79,11 @@ def schedule(
             reads = tuple(Access(t) for t in node.inputs if t != ABSENT and graph.tensors[t].data is None)
             moments.append(Moment(index, kernel, reads, tuple(Access(t) for t in node.outputs)))
             if kernel and kernel.scratch_bytes:
-                scratch.append(((index,), kernel.scratch_bytes, begin, begin))
+                scratch.append(_kept((index,), kernel.scratch_bytes, begin, begin))
             index += 1
             continue
         moments += _moments(graph, rows, run)
-        scratch += [(users, size, begin, len(moments) - 1) for users, size in _scratch(rows, run) if size]
+        scratch += _scratch(rows, run, moments, begin)
         index = run.last + 1
     loose = frozenset[int]().union(*(run.loose for run in runs))
     return Schedule(tuple(moments), loose, loose & frozenset(graph.inputs), tuple(scratch))
@@ -100,10 +110,32 @@ def _moments(graph: Graph, rows: Sequence[Rows | None], run: Run) -> Iterator[Mo
             yield Moment(event.node, None if found.table else found.kernel, reads, writes)
 
 
-def _scratch(rows: Sequence[Rows | None], run: Run) -> Iterator[tuple[tuple[int, ...], int]]:
-    """What the nodes of a run use in turn, and what one of them keeps."""
-    sizes = {n: found.kernel.scratch_bytes for n in range(run.first, run.last + 1) if (found := rows[n]) is not None}
-    keeps = tuple(n for n in sizes if (found := rows[n]) is not None and found.gathers)
-    users = tuple(n for n in sizes if n not in keeps)
-    yield users, max((sizes[n] for n in users), default=0)
-    yield from (((n,), sizes[n]) for n in keeps)
+def _kept(nodes: tuple[int, ...], size: int, first: int, last: int) -> Scratch:
+    return Scratch(nodes, size, ((0, size, first, last),))
+
+
+def _scratch(rows: Sequence[Rows | None], run: Run, moments: Sequence[Moment], begin: int) -> Iterator[Scratch]:
+    """What the nodes of a run use in turn, and what one of them keeps from its first moment to its last."""
+    found = {n: rows[n] for n in range(run.first, run.last + 1)}
+    sizes = {n: row.kernel.scratch_bytes for n, row in found.items() if row is not None}
+    keeping = [n for n, row in found.items() if row is not None and row.gathers and sizes[n]]
+    for node in keeping:
+        own = [number for number in range(begin, len(moments)) if moments[number].node == node]
+        yield _kept((node,), sizes[node], own[0], own[-1])
+    shared = {n: size for n, size in sizes.items() if size and n not in keeping}
+    if shared:
+        used = [shared.get(moment.node, 0) for moment in moments[begin:]]
+        yield Scratch(tuple(shared), max(used), tuple(_uses(used, begin)))
+
+
+def _uses(used: Sequence[int], begin: int) -> Iterator[tuple[int, int, int, int]]:
+    """The bytes between one size and the next, and when they are used; `used` has the bytes of each moment."""
+    sizes = sorted({0, *used})
+    for start, end in pairwise(sizes):
+        first = None
+        for number, size in enumerate([*used, 0], begin):
+            if size >= end and first is None:
+                first = number
+            elif size < end and first is not None:
+                yield start, end - start, first, number - 1
+                first = None
