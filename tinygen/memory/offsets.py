@@ -32,13 +32,15 @@ class Placement:
         return self.arena_bytes == self.lower_bound
 
 
-def place(items: Sequence[Item], forbidden: Forbidden, seed: int = 0) -> Placement:
+def place(
+    items: Sequence[Item], forbidden: Forbidden, seed: int = 0, orders: Sequence[Sequence[int]] = ()
+) -> Placement:
     """The smallest arena that a bounded search finds; the same items get the same places.
 
-    `forbidden` names a pair in one of its two orders.
+    `forbidden` names a pair in one of its two orders. `orders` of all items are worth a try, as the caller knows more.
     """
     goal = lower_bound(items, forbidden)
-    offsets = _search(items, limits(len(items), forbidden), goal, seed)
+    offsets = _search(items, limits(len(items), forbidden), goal, seed, orders)
     if arena_end(items, offsets) > goal:
         offsets, goal = improve(items, forbidden, offsets, goal)
     return Placement(tuple(offsets), arena_end(items, offsets), goal)
@@ -54,11 +56,14 @@ def limits(count: int, forbidden: Forbidden) -> Limits:
     return found
 
 
-def _search(items: Sequence[Item], near: Limits, goal: int, seed: int) -> list[int]:
+def _search(
+    items: Sequence[Item], near: Limits, goal: int, seed: int, hints: Sequence[Sequence[int]] = ()
+) -> list[int]:
     """Greedy placing in several orders; then the best of them changed at random, what stands out placed earlier."""
     numbers = range(len(items))
     weight = [items[i].bytes + sum(high - low for _, low, high in near[i]) for i in numbers]
     orders = [
+        *hints,
         sorted(numbers, key=lambda i: (-items[i].bytes, i)),
         sorted(numbers, key=lambda i: (-weight[i], i)),
         list(numbers),
@@ -67,7 +72,8 @@ def _search(items: Sequence[Item], near: Limits, goal: int, seed: int) -> list[i
     ]
     best: list[int] = []
     for start in orders:
-        for high in (frozenset[int](), frozenset(start[1::2]), frozenset(start)):
+        largest = max(start, key=lambda i: items[i].bytes, default=0)
+        for high in (frozenset[int](), frozenset({largest}), frozenset(start[1::2]), frozenset(start)):
             offsets = _greedy(items, near, start, high, max(goal, arena_end(items, best) - 1) if best else goal)
             if not best or arena_end(items, offsets) < arena_end(items, best):
                 best, order, upper = offsets, start, high

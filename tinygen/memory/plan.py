@@ -110,10 +110,17 @@ def _plan(
     planned = schedule(graph, called, rows, runs)
     wanted = buffers(graph, planned, places)
     items, limits = _items(wanted, alignment_bytes), forbidden(graph, planned, wanted)
-    found = place(items, limits)
+    found = place(items, limits, orders=_orders(wanted))
     placed = list(zip(wanted, found.offsets, strict=True))
     made = as_plan(placed, alignment_bytes, found.lower_bound, places.moved, _busiest(wanted, items, limits))
     return replace(made, runs=tuple(runs), nodes=tuple(moment.node for moment in planned.moments))
+
+
+def _orders(wanted: Sequence[Buffer]) -> list[list[int]]:
+    """The order in which buffers begin to be needed, that in which they end from behind; both also by size first."""
+    begin = sorted(range(len(wanted)), key=lambda i: (wanted[i].first, -wanted[i].bytes, i))
+    end = sorted(range(len(wanted)), key=lambda i: (-wanted[i].last, -wanted[i].bytes, i))
+    return [order for times in (begin, end) for order in (sorted(times, key=lambda i: -wanted[i].bytes), times)]
 
 
 def _items(wanted: Sequence[Buffer], alignment_bytes: int) -> list[Item]:
