@@ -119,15 +119,15 @@ def test_hundreds_of_rows() -> None:
             lives.append((row + layer, row + layer + 2))
     pairs = itertools.combinations(range(len(items)), 2)
     alive = [(a, b) for a, b in pairs if lives[a][0] <= lives[b][1] and lives[b][0] <= lives[a][1]]
-    began = time.monotonic()
+    began = time.process_time()
     found = place(items, {(a, b): apart(items[a], items[b]) for a, b in alive})
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert found.optimal and found.arena_bytes == 3 * (64 + 128 + 96)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_two_hundred_layers(seed: int) -> None:
     items, forbidden = instance(seed, 400, 4, 10_000, (4,))
-    began = time.monotonic()
+    began = time.process_time()
     check(items, forbidden, place(items, forbidden))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5

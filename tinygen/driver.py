@@ -12,6 +12,7 @@ from tinygen.emit import emit, emit_firmware, emit_project
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.lower import Program, identifier, lower
+from tinygen.memory.order import in_best_order
 from tinygen.memory.plan import Plan
 from tinygen.planning import plan_for
 from tinygen.quant import Numerics
@@ -71,7 +72,7 @@ def compile_model(
     project.check_board(target, form)
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
-    graph = passes.run(model.graph, (numerics,))
+    graph = in_best_order(passes.run(model.graph, (numerics,)))
     choices, arena = plan_for(graph, numerics, core, optimize)
     program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
