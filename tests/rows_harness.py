@@ -138,7 +138,7 @@ def _layer(compiled: Compiled, index: int, choice: Choice, rows: Rows, rng: np.r
         f"        for (int32_t y = 0; y < {out[1]}; ++y) {{",
         f"            uint16_t rows[{shape[1]}];",
         f"            memset(pool, {POISON}, sizeof pool);",
-        f"            memset({scratch}, {STALE}, {rows.kernel.scratch_bytes});",
+        *(f"            memset({place}, {STALE}, {rows.kernel.scratch_bytes});" for place in scratched),
         f"            for (int32_t i = 0; i < {shape[1]}; ++i) {{",
         f"                const int32_t at = i - (y * {rows.stride} - {rows.pad});",
         f"                rows[i] = {UNUSED};",

@@ -68,13 +68,13 @@ def random_depthwise(seed: int, core: str, count: int = 8) -> ModelBuilder:
     return build
 
 
-def random_pools(seed: int, op: str, odd: bool, count: int = 8) -> ModelBuilder:
+def random_pools(seed: int, op: str, odd: bool, batches: int = 2, count: int = 8) -> ModelBuilder:
     build = ModelBuilder(np.random.default_rng(seed))
     for _ in range(count):
         height, width, words = (int(size) for size in build.rng.integers([3, 3, 1], [10, 10, 4]))
         depth = 4 * words + (build.pick([0, 1, 3]) if odd else 0)
         window = window_of(build, height, width, "v6m")
-        batch = build.pick([1, 1, 2])
+        batch = build.pick([1, 1, batches])
         x = build.input((batch, height, width, depth), "int8", 0.05, 3)
         y = build.tensor((batch, *output_size(window, height, width), depth), "int8", 0.05, 3)
         options = {key: value for key, value in window.options().items() if not key.startswith("dilation")}

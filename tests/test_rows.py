@@ -14,7 +14,7 @@ from tests.overlap_harness import layers
 from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
-from tests.test_overlap_windows import BOARDS, LEAST_FILTERS, slope, window_of
+from tests.test_overlap_windows import BOARDS, LEAST_FILTERS, random_pools, slope, window_of
 from tinygen.ops import depthwise_rows_dsp
 
 
@@ -33,7 +33,7 @@ def random_convolutions(seed: int, core: str, count: int = 10) -> ModelBuilder:
     return build
 
 
-@pytest.mark.parametrize("core", ["dsp"])
+@pytest.mark.parametrize("core", ["c", "dsp"])
 def test_convolution(core: str) -> None:
     check_rows(layers(random_convolutions(1, core).finish(), BOARDS[core]))
 
@@ -55,10 +55,31 @@ def random_depthwise(seed: int, core: str, count: int = 12) -> ModelBuilder:
     return build
 
 
-@pytest.mark.parametrize("core", ["dsp"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("core", "seed"), [("c", 0), ("dsp", 0), ("dsp", 1)])
 def test_depthwise(core: str, seed: int) -> None:
     check_rows(layers(random_depthwise(seed, core).finish(), BOARDS[core]))
+
+
+def test_grouped_convolution() -> None:
+    build = ModelBuilder()
+    for filters in (4, 8):
+        convolution(build, (1, 5, 6, 8), filters, (3, 3), groups=4)
+    check_rows(layers(build.finish()))
+
+
+@pytest.mark.parametrize("core", ["c", "dsp"])
+@pytest.mark.parametrize("op", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_pooling(op: str, core: str) -> None:
+    check_rows(layers(random_pools(9, op, odd=True, batches=1).finish(), BOARDS[core]))
+
+
+def test_batches_have_no_rows() -> None:
+    build = ModelBuilder()
+    for core in ("c", "dsp"):
+        convolution(build, (2, 5, 6, 3))
+        depthwise(build, (2, 5, 6, 4))
+        depthwise(build, (2, 5, 6, 4), kernel=(2, 2))
+        assert all(choice.rows is None for choice in layers(build.finish(), BOARDS[core]).choices)
 
 
 def test_depthwise_of_every_width() -> None:

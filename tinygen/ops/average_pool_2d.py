@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import gather, pool_dsp, reduction
-from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
+from tinygen.ops import pool_dsp, pool_rows, reduction
+from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, Variant, elementwise_cost
 from tinygen.ops.window import patches
 
 
@@ -27,6 +27,11 @@ def params(context: Context) -> Kernel:
     return reduction.pool_kernel(context, average=True)
 
 
+def rows(context: Context) -> Rows | None:
+    """The same row by row."""
+    return pool_rows.plain(context, average=True)
+
+
 SPEC = OpSpec(
     name="average_pool_2d",
     tflite="AVERAGE_POOL_2D",
@@ -37,6 +42,6 @@ SPEC = OpSpec(
     cost=elementwise_cost,
     variants=(
         pool_dsp.variant(average=True),
-        Variant("c", "kernels/pool_2d.c.j2", rows=gather.of_pool),
+        Variant("c", reduction.POOL_TEMPLATE, rows=rows),
     ),
 )

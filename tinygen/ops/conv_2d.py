@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,14 @@ from tinygen.ops import (
     pointwise_dsp,
     pointwise_mve,
     weighted,
+    window_rows,
     window_walk,
 )
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Overlap, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Rows, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
+from tinygen.ops.window_walk import Span
 
+TEMPLATE = "kernels/conv_2d.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 
 
@@ -79,19 +83,30 @@ def params(context: Context) -> Kernel:
         "out_channels": filters.shape[0],
         "padded": window.padded,
         "pixels": context.output.size // filters.shape[0],
+        "by_row": False,
     }
-    rule = _overlap(context, per_group, len(values["lanes"]))
+    rule = window_walk.by_pixels(context, window_walk.axes(window), _blocks(context, per_group, len(values["lanes"])))
     values["apart"] = window_walk.words(rule)
     return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling), overlaps=(rule,))
 
 
-def _overlap(context: Context, per_group: int, lanes: int) -> Overlap:
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    if not window_rows.possible(context):
+        return None
+    kernel, window = params(context), convolution_geometry(context)
+    blocks = _blocks(context, kernel.values["filters_per_group"], len(kernel.values["lanes"]))
+    rule = window_walk.in_row(context, window, blocks)
+    values = {**kernel.values, "by_row": True, "apart": window_rows.words(rule)}
+    return window_rows.rows(window, replace(kernel, values=values, overlaps=(rule,)), TEMPLATE, copies=False)
+
+
+def _blocks(context: Context, per_group: int, lanes: int) -> list[tuple[Span, Span]]:
     """Some filters at a time are summed, then written; each reads the channels of its group."""
-    depth, window = context.input(1).shape[3], convolution_geometry(context)
+    depth = context.input(1).shape[3]
     filters = range(0, context.output.shape[3], lanes)
     groups = [first // per_group * depth for first in filters]
-    blocks = [((read, read + depth), (first, first + lanes)) for read, first in zip(groups, filters, strict=True)]
-    return window_walk.by_pixels(context, window_walk.axes(window), blocks)
+    return [((read, read + depth), (first, first + lanes)) for read, first in zip(groups, filters, strict=True)]
 
 
 def packed_params(context: Context) -> Kernel:
@@ -128,6 +143,7 @@ SPEC = OpSpec(
             frozenset({"mve"}),
             lambda context: _is_pointwise(context) and pointwise_mve.applies(context),
             pointwise_mve.params,
+            block=pointwise_mve.PIXELS,
         ),
         Variant(
             "pointwise_sparse_dsp",
@@ -157,6 +173,13 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and fully_connected_dsp.applies(context),
             fully_connected_dsp.params,
+        ),
+        Variant(
+            "one_pixel_direct_dsp",
+            "kernels/matrix_vector.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and fully_connected_dsp.direct_applies(context),
+            fully_connected_dsp.direct_params,
         ),
         Variant(
             "pointwise_v6m",
@@ -210,7 +233,7 @@ SPEC = OpSpec(
             convolution_v6m.applies,
             lanes_v7m.convolution,
         ),
-        Variant("c", "kernels/conv_2d.c.j2"),
+        Variant("c", TEMPLATE, rows=rows),
     ),
     compact=(
         Variant(

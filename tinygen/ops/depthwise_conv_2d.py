@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ from tinygen.ops import (
     depthwise_v7m,
     depthwise_window_dsp,
     weighted,
+    window_rows,
     window_walk,
 )
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Rows, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
+from tinygen.ops.window_walk import Span
 
+TEMPLATE = "kernels/depthwise_conv_2d.c.j2"
 OPERANDS = weighted.Operands(channel_axis=3)
 
 
@@ -63,13 +67,29 @@ def params(context: Context) -> Kernel:
         "multiplicity": filters.shape[3] // x.shape[3],
         "out_channels": filters.shape[3],
         "padded": window.padded,
+        "by_row": False,
     }
     weights = np.ascontiguousarray(np.moveaxis(filters[0], 2, 0))
-    inputs = [channel // values["multiplicity"] for channel in range(filters.shape[3])]
-    blocks = [((read, read + 1), (channel, channel + 1)) for channel, read in enumerate(inputs)]
-    rule = window_walk.by_pixels(context, window_walk.axes(window), blocks)
+    rule = window_walk.by_pixels(context, window_walk.axes(window), _blocks(context))
     values["apart"] = window_walk.words(rule)
     return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling, weights), overlaps=(rule,))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    if not window_rows.possible(context):
+        return None
+    kernel, window = params(context), convolution_geometry(context)
+    rule = window_walk.in_row(context, window, _blocks(context))
+    values = {**kernel.values, "by_row": True, "apart": window_rows.words(rule)}
+    return window_rows.rows(window, replace(kernel, values=values, overlaps=(rule,)), TEMPLATE, copies=False)
+
+
+def _blocks(context: Context) -> list[tuple[Span, Span]]:
+    """Each output reads one channel."""
+    depth, filters = context.input(0).shape[3], context.output.shape[3]
+    inputs = [channel * depth // filters for channel in range(filters)]
+    return [((read, read + 1), (channel, channel + 1)) for channel, read in enumerate(inputs)]
 
 
 def cost(context: Context) -> Cost:
@@ -124,6 +144,6 @@ SPEC = OpSpec(
             depthwise_v7m.applies,
             depthwise_v7m.params,
         ),
-        Variant("c", "kernels/depthwise_conv_2d.c.j2"),
+        Variant("c", TEMPLATE, rows=rows),
     ),
 )

@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import pool_dsp, reduction
-from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
+from tinygen.ops import pool_dsp, pool_rows, reduction
+from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, Variant, elementwise_cost
 from tinygen.ops.window import patches
 
 
@@ -26,6 +26,11 @@ def params(context: Context) -> Kernel:
     return reduction.pool_kernel(context, average=False)
 
 
+def rows(context: Context) -> Rows | None:
+    """The same row by row."""
+    return pool_rows.plain(context, average=False)
+
+
 SPEC = OpSpec(
     name="max_pool_2d",
     tflite="MAX_POOL_2D",
@@ -36,6 +41,6 @@ SPEC = OpSpec(
     cost=elementwise_cost,
     variants=(
         pool_dsp.variant(average=False),
-        Variant("c", "kernels/pool_2d.c.j2"),
+        Variant("c", reduction.POOL_TEMPLATE, rows=rows),
     ),
 )

@@ -6,9 +6,11 @@ import math
 from dataclasses import replace
 
 from tinygen import quant
-from tinygen.ops import gather, reduction, window_walk
-from tinygen.ops.spec import Context, Kernel, Overlap, Variant
+from tinygen.ops import pool_rows, reduction, window_walk
+from tinygen.ops.spec import Context, Kernel, Overlap, Rows, Variant
+from tinygen.ops.window_walk import Span
 
+TEMPLATE = "kernels/pool_2d.dsp.c.j2"
 WORD_BYTES = 4
 MOST_AREA = 255
 """Elements of a window whose sum fits 16 bits, whatever their values."""
@@ -48,13 +50,17 @@ def _overlap(context: Context, size: int, average: bool) -> Overlap:
     The maximum of a window that holds it is the same again, so whole pixels are as safe as without those.
     """
     channels = context.input(0).shape[3]
-    starts = range(0, channels, size)
-    spans = [(first, min(first + size, channels)) for first in starts]
-    rule = reduction.pool_overlap(context, [(min(first, channels - size), end) for first, end in spans])
+    spans = [(first, min(first + size, channels)) for first in range(0, channels, size)]
+    rule = reduction.pool_overlap(context, _words(channels, size))
     once = reduction.pool_overlap(context, spans)
     if average or once.most is None or once.most % channels or once.most == rule.most:
         return rule
     return replace(rule, exact=(once.most,))
+
+
+def _words(channels: int, size: int) -> list[Span]:
+    """What is read and written together."""
+    return [(min(first, channels - size), min(first + size, channels)) for first in range(0, channels, size)]
 
 
 def variant(average: bool) -> Variant:
@@ -63,5 +69,10 @@ def variant(average: bool) -> Variant:
     def params(context: Context) -> Kernel:
         return _params(context, average)
 
-    when, rows = (_sums_fit, gather.of_pool) if average else (_applies, None)
-    return Variant("dsp", "kernels/pool_2d.dsp.c.j2", frozenset({"dsp"}), when, params, rows)
+    def rows(context: Context) -> Rows | None:
+        kernel = _params(context, average)
+        words = _words(context.input(0).shape[3], WORD_BYTES * kernel.values["words"])
+        return pool_rows.rows(context, kernel, TEMPLATE, words, average)
+
+    when = _sums_fit if average else _applies
+    return Variant("dsp", TEMPLATE, frozenset({"dsp"}), when, params, rows)

@@ -20,6 +20,7 @@ from tinygen.ops.window_walk import Span
 FUSED = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 """Activations that an 8-bit pooling takes; for the others the interpreter's clamp is undefined."""
 
+POOL_TEMPLATE = "kernels/pool_2d.c.j2"
 SCALE_TOLERANCE = 1e-6
 """Absolute; by how much the interpreter lets the output scale of a pooling differ from the input's."""
 
@@ -74,7 +75,7 @@ def pool_range(context: Context) -> tuple[int, int]:
 
 
 def pool_kernel(context: Context, average: bool) -> Kernel:
-    """Numbers for pool_2d.c.j2."""
+    """Numbers for `POOL_TEMPLATE`."""
     x, window = context.input(0), pool_geometry(context)
     low, high = pool_range(context)
     area = math.prod(window.kernel)
@@ -90,6 +91,7 @@ def pool_kernel(context: Context, average: bool) -> Kernel:
         "clamped": (low, high) != quant.RANGES["int8"],
         "clamp_min": low,
         "clamp_max": high,
+        "by_row": False,
     }
     rule = pool_overlap(context, [(channel, channel + 1) for channel in range(x.shape[3])])
     return Kernel({**values, "apart": window_walk.words(rule)}, overlaps=(rule,))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinygen.ops.spec import Context, Kernel, Rows
+from tinygen.ops import overlap
+from tinygen.ops.spec import Context, Kernel, Overlap, Rows
 from tinygen.ops.window import Geometry
 
 OVER_THEM = "apart from these rows, or over them in any way"
@@ -15,6 +16,11 @@ BORDER_CYCLES = 4
 def possible(context: Context) -> bool:
     """Whether the input has rows: those of several batches are no tensor of one height."""
     return context.input(0).shape[0] == 1
+
+
+def words(rule: Overlap) -> str:
+    """Where the output of any other may lie, as the comment above it says it."""
+    return overlap.words(rule, "each of these rows")
 
 
 def rows(window: Geometry, kernel: Kernel, template: str, copies: bool = True, extra_cycles: int = 0) -> Rows:

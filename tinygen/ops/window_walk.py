@@ -59,6 +59,16 @@ def by_pixels(
     return _in_batches(context, operand, reads, pixels)
 
 
+def in_row(context: Context, window: Geometry, blocks: Sequence[tuple[Span, Span]]) -> Overlap:
+    """The rule of `by_pixels` for a row of the output and each of the rows that it is computed from."""
+    *_, in_width, depth = context.input(0).shape
+    *_, width, filters = context.output.shape
+    row = np.repeat([[0, 1]], width, axis=0)
+    reads = _blocked(_bytes((row, spans_of(window, 1)), (in_width, depth)), [read for read, _ in blocks], depth)
+    writes = _blocked(_singles(width) * filters, [written for _, written in blocks], filters)
+    return overlap.of_steps(0, reads, writes, in_width * depth, width * filters)
+
+
 def by_planes(context: Context, window: Geometry) -> Overlap:
     """The rule of a kernel that copies one channel, writes what comes of it, and goes on with the next one.
 
