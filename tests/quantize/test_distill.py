@@ -8,7 +8,7 @@ from keras import layers
 from tests.quantize.networks import convolutional, digits, first, trained
 from tinygen.errors import QuantizeError
 from tinygen.quantize.data import Data
-from tinygen.quantize.distill import distill, narrower, softened
+from tinygen.quantize.distill import distill, narrower, softened, with_mixtures
 from tinygen.quantize.evaluate import score_keras
 
 TRAIN, VALIDATION = digits().train, digits().validation
@@ -27,7 +27,7 @@ def test_the_narrower_model_has_fewer_channels_everywhere_and_fresh_weights() ->
 def test_with_alpha_1_only_the_teacher_is_followed() -> None:
     student = narrower(trained(), 0.5, seed=3)
     wrong = Data(TRAIN.x, (TRAIN.y + 1) % 10)
-    taught = distill(trained(), student, wrong, VALIDATION, alpha=1.0, epochs=4, learning_rate=1e-2, seed=4)
+    taught = distill(trained(), student, wrong, VALIDATION, alpha=1.0, copies=0, epochs=4, learning_rate=1e-2, seed=4)
     assert score_keras(taught, VALIDATION).accuracy > 0.6
     for before, after in zip(student.get_weights(), narrower(trained(), 0.5, seed=3).get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)  # the student that was given stays as it was
@@ -41,9 +41,29 @@ def test_without_the_teacher_the_loss_is_cross_entropy() -> None:
         student = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, activation=activation)])
         student.set_weights([weights, np.zeros(10)])
         few = first(TRAIN, 128)
-        taught = distill(trained(), student, few, VALIDATION, alpha=0.0, epochs=2, learning_rate=1e-2)
+        taught = distill(trained(), student, few, VALIDATION, alpha=0.0, copies=0, epochs=2, learning_rate=1e-2)
         trained_to.append(taught.get_weights()[0])
     np.testing.assert_allclose(trained_to[0], trained_to[1], atol=2e-4)
+
+
+def test_mixtures_lie_between_two_samples_and_go_with_their_targets() -> None:
+    values = np.stack([np.arange(6.0), 10 * np.arange(6.0)], axis=1).astype(np.float32)
+    mixed = with_mixtures(values, 3, seed=1)
+    np.testing.assert_array_equal(mixed[:6], values)
+    np.testing.assert_allclose(mixed[:, 1], 10 * mixed[:, 0], rtol=1e-6)
+    assert mixed.shape == (24, 2) and mixed.min() >= 0 and mixed[:, 0].max() <= 5
+    assert len(np.unique(mixed[:, 0])) > 15  # a sample may be its own partner
+    targets = with_mixtures(np.eye(6, dtype=np.float32), 3, seed=1)
+    np.testing.assert_allclose(targets @ np.arange(6), mixed[:, 0], rtol=1e-5, atol=1e-5)  # the same pairs and shares
+
+
+def test_mixtures_do_not_add_steps() -> None:
+    told: list[tuple[int, int]] = []
+    few = first(TRAIN, 64)
+    options = {"epochs": 4, "progress": lambda done, total: told.append((done, total))}
+    distill(trained(), narrower(trained()), few, VALIDATION, copies=1, **options)
+    distill(trained(), narrower(trained()), few, VALIDATION, copies=9, **options)
+    assert told == [(2, 4), (4, 4), (4, 4)]
 
 
 def test_softened_probabilities_come_closer_to_each_other() -> None:

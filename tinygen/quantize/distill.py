@@ -24,8 +24,9 @@ def distill(
     train: Data,
     validation: Data,
     *,
-    temperature: float = 4.0,
-    alpha: float = 0.7,
+    temperature: float = 2.0,
+    alpha: float = 0.9,
+    copies: int = 7,
     epochs: int = 30,
     learning_rate: float = 4e-3,
     seed: int = 0,
@@ -34,8 +35,11 @@ def distill(
     """A copy of `student` trained towards the teacher's softened probabilities and, by 1 - `alpha`, the labels.
 
     The loss is alpha T^2 KL(teacher || student at temperature T) + (1 - alpha) cross-entropy (Hinton, Vinyals and Dean,
-    "Distilling the knowledge in a neural network", 2015). The student may have any layers: fewer channels than the
-    teacher's (`narrower`, `prune_channels`) or another architecture. Raises QuantizeError.
+    "Distilling the knowledge in a neural network", 2015). A teacher is nearly certain of samples that it was trained
+    on, and so it is also asked about `copies` times as many mixtures of them, which have no label (Beyer et al.,
+    "Knowledge distillation: a good teacher is patient and consistent", 2022). Mixtures take the place of samples: there
+    are as many steps as in `epochs` without them. The student may have any layers: fewer channels than its teacher
+    (`narrower`, `prune_channels`) or another architecture. Raises QuantizeError.
     """
     classes = int(student.output_shape[-1])
     if teacher.input_shape[1:] != student.input_shape[1:] or teacher.output_shape[1:] != student.output_shape[1:]:
@@ -50,9 +54,12 @@ def distill(
         )
     student = copy_model(student)
     probabilities = gives_probabilities(outputs_keras(student, train.x[:1]))
-    soft = softened(outputs_keras(teacher, train.x), temperature)
     assert train.y is not None
-    targets = np.concatenate([np.eye(classes, dtype=np.float32)[train.y], soft.astype(np.float32)], axis=1)
+    copies = max(0, min(copies, epochs - 1))
+    x = with_mixtures(train.x, copies, seed)
+    labels = np.zeros((len(x), classes), np.float32)
+    labels[np.arange(len(train.y)), train.y] = 1  # of a mixture no class is wanted, and so it adds nothing to that part
+    soft = softened(outputs_keras(teacher, x), temperature)
 
     def loss(wanted: Any, outputs: Any) -> Any:
         logits = tf.math.log(tf.clip_by_value(outputs, SMALLEST_PROBABILITY, 1.0)) if probabilities else outputs
@@ -62,16 +69,30 @@ def distill(
 
     fit(
         student,
-        train,
+        Data(x, np.resize(train.y, len(x)), train.path),
         validation,
-        epochs=epochs,
+        epochs=epochs // (1 + copies),
         learning_rate=learning_rate,
         seed=seed,
-        targets=targets,
+        targets=np.concatenate([labels, soft.astype(np.float32)], axis=1),
         loss=loss,
-        progress=progress,
+        progress=None if progress is None else lambda done, _: progress(done * (1 + copies), epochs),
     )
     return student
+
+
+def with_mixtures(values: Array, copies: int, seed: int) -> Array:
+    """`values`, and `copies` times as many sums of two of them, of random shares; the same seed, the same pairs.
+
+    For samples and for targets alike (Zhang et al., "mixup: beyond empirical risk minimization", 2018).
+    """
+    rng = np.random.default_rng(seed)
+    parts = [values]
+    for _ in range(copies):
+        others = rng.permutation(len(values))
+        shares = rng.uniform(size=(len(values),) + (1,) * (values.ndim - 1)).astype(np.float32)
+        parts.append(shares * values + (1 - shares) * values[others])
+    return np.concatenate(parts)
 
 
 def softened(outputs: Array, temperature: float) -> Array:
