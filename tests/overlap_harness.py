@@ -58,9 +58,11 @@ class Layers:
     board: Target | None
     numerics: Numerics
 
-    def of_variant(self, name: str) -> Layers:
-        """The same with this variant in place of the best one; it must be possible everywhere."""
-        return replace(self, choices=tuple(_of_variant(choice.context, name) for choice in self.choices))
+    def of_variant(self, names: Mapping[str, str]) -> Layers:
+        """The same with these variants, one for each operator, in place of the best; they must be possible."""
+        return replace(
+            self, choices=tuple(_of_variant(choice.context, names[choice.context.node.op]) for choice in self.choices)
+        )
 
 
 def _of_variant(context: Context, name: str) -> Choice:

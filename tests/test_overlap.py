@@ -36,7 +36,7 @@ def side_by_side(emits: Iterable[Emit], seed: int, count: int, most: int = 7) ->
     return build.finish()
 
 
-@pytest.mark.parametrize("operand, output, failing", [(0, 0, 80), (1, 0, 8), (0, 1, 3), (1, 1, 1)])
+@pytest.mark.parametrize("operand, output, failing", [(0, 0, 60), (1, 0, 6), (0, 1, 3), (1, 1, 1)])
 def test_every_operator(operand: int, output: int, failing: int) -> None:
     """Where random scales let an output be one value, nothing can fail beyond the bound: not all must."""
     found = emitters()
@@ -45,7 +45,7 @@ def test_every_operator(operand: int, output: int, failing: int) -> None:
         names &= {"split", "split_v", "unpack"}
     elif operand:
         names &= {"add", "concatenation", "maximum", "minimum", "mul", "pack", "prelu", "split", "sub"}
-    net = layers(side_by_side([found[name] for name in sorted(names)], 3, 4))
+    net = layers(side_by_side([found[name] for name in sorted(names)], 3, 3))
     assert check_tight(net, operand, output, least=0.75) >= failing
 
 
@@ -90,8 +90,8 @@ def sums(build: ModelBuilder, shapes: Iterable[tuple[int, ...]]) -> None:
 def test_sum_in_the_place_of_an_input(board: str | None, operand: int) -> None:
     """Four elements at a time with the DSP extension, and those behind them."""
     build = ModelBuilder(np.random.default_rng(2))
-    sums(build, [(count,) for count in (2, 5, 7, 8, 9, 31, 40)])
-    assert check_tight(layers(build.finish(), board), operand) >= 6
+    sums(build, [(count,) for count in (2, 5, 8, 9, 31)])
+    assert check_tight(layers(build.finish(), board), operand, distances=[at_most]) == 5
 
 
 def pixels(build: ModelBuilder, count: int) -> None:
@@ -107,31 +107,45 @@ def pixels(build: ModelBuilder, count: int) -> None:
 def test_pointwise(board: str | None) -> None:
     """Blocks of one, two and three pixels, an odd one at the end too."""
     build = ModelBuilder(np.random.default_rng(4))
-    pixels(build, 16)
-    assert check_tight(layers(build.finish(), board), samples=4) > 12
+    pixels(build, 9)
+    assert check_tight(layers(build.finish(), board), distances=[at_most], samples=3) >= 7
+
+
+def test_pixel_by_pixel_for_armv7m() -> None:
+    """The kernels that need less RAM there."""
+    build = ModelBuilder(np.random.default_rng(4))
+    pixels(build, 6)
+    net = layers(build.finish(), "bluepill_f103c8").of_variant({"conv_2d": "pointwise_pixels_v7m"})
+    assert check_tight(net, distances=[at_most], samples=3) >= 4
 
 
 @pytest.mark.parametrize("board", [None, "nucleo_l4r5zi", "pico", "mps3-an547"])
 def test_matrix(board: str | None) -> None:
     """Rows one after another; two at a time with the DSP extension."""
     build = ModelBuilder(np.random.default_rng(6))
-    for rows in (2, 3, 4, 5):
-        for depth, units in ((9, 30), (30, 8), (12, 12)):
+    for rows in (2, 3, 5):
+        for depth, units in ((9, 20), (30, 8), (12, 12)):
             dense(build, depth, units, rows, y_zero=3, slope=0.02 / depth)
-    assert check_tight(layers(build.finish(), board), samples=4) >= 9
+    assert check_tight(layers(build.finish(), board), distances=[at_most], samples=3) >= 6
+
+
+def vectors(build: ModelBuilder, direct: bool) -> None:
+    """Matrices times one vector, and a 1x1 convolution of one pixel."""
+    for _ in range(8):
+        depth, units = build.rng.integers(1, 70, 2).tolist()
+        dense(build, depth * 4 if direct else depth, units + 4, activation=build.pick([0, 3]), slope=0.02 / depth)
+    pointwise(build, (1, 1, 1, 12), 20)
 
 
 @pytest.mark.parametrize("direct", [False, True])
 def test_matrix_times_vector(direct: bool) -> None:
     """The output anywhere, the inputs where they become int16; or inputs that are read for each block of outputs."""
     build = ModelBuilder(np.random.default_rng(5))
-    for _ in range(12):
-        depth, units = build.rng.integers(1, 70, 2).tolist()
-        dense(build, depth * 4 if direct else depth, units + 4, activation=build.pick([0, 3]), slope=0.02 / depth)
+    vectors(build, direct)
     net = layers(build.finish(), "nucleo_l4r5zi")
     if direct:
-        assert check_tight(net.of_variant("direct_dsp")) > 6
+        assert check_tight(net.of_variant({"fully_connected": "direct_dsp", "conv_2d": "one_pixel_direct_dsp"})) >= 7
         return
-    check_safe(net)
-    assert {choice.kernel.overlaps[0].most for choice in net.choices} == {c.context.input(0).bytes for c in net.choices}
-    assert check_tight(net, output=SCRATCH, distances=[at_most]) > 6
+    check_safe(net, distances=[at_most])
+    assert all(choice.kernel.overlaps[0].most == choice.context.input(0).bytes for choice in net.choices)
+    assert check_tight(net, output=SCRATCH, distances=[at_most]) >= 7
