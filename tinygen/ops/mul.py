@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import quant
+from tinygen import quant, requantize
 from tinygen.ir import Array
 from tinygen.ops import checks, elementwise, pixelwise
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec
+from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
+from tinygen.requantize import Roundings
 
 
 def _scaling(context: Context) -> tuple[int, int]:
@@ -43,11 +44,51 @@ def params(context: Context) -> Kernel:
     if table is not None:
         return table
     multiplier, shift = _scaling(context)
+    values = _offset_values(context) | {"multiplier": multiplier, "shift": shift}
+    return elementwise.kernel(context, {**values, **elementwise.clamp(context, context.attributes.activation)})
+
+
+def _offset_values(context: Context) -> dict[str, Any]:
+    """The loops, and both inputs without their zero points."""
     values = elementwise.values(context)
     values["first"]["offset"] = -context.input(0).zero_point
     values["second"]["offset"] = -context.input(1).zero_point
-    values |= {"multiplier": multiplier, "shift": shift}
-    return elementwise.kernel(context, {**values, **elementwise.clamp(context, context.attributes.activation)})
+    return values
+
+
+def _roundings(context: Context) -> Roundings | None:
+    """Two roundings of the product in 32 bits; None where there is no second one."""
+    if context.output.dtype != "int8":
+        return None
+    multiplier, shift = _scaling(context)
+    ends = [np.array([limit - tensor.zero_point for limit in quant.RANGES["int8"]]) for tensor in context.inputs[:2]]
+    products = np.outer(*ends)
+    sums = np.array([products.min()]), np.array([products.max()])
+    zero_point = context.output.zero_point
+    return requantize.roundings(np.array([multiplier]), np.array([shift]), np.zeros(1), sums, zero_point)
+
+
+def _rounded_params(context: Context) -> Kernel:
+    exact = _roundings(context)
+    assert exact is not None  # proved by the variant
+    limits = elementwise.limits(context, context.attributes.activation)
+    values = {
+        **_offset_values(context),
+        "multiplier": int(exact.multiplier[0]),
+        "addend": int(exact.addend[0]),
+        "shift": int(exact.shift[0]),
+        "limits": None if limits == quant.RANGES["int8"] else limits,
+    }
+    return elementwise.kernel(context, values)
+
+
+def _variants() -> tuple[Variant, ...]:
+    table, *others = elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2")
+    template = "kernels/mul.roundings.c.j2"
+    rounded = Variant(
+        "roundings", template, when=lambda context: _roundings(context) is not None, params=_rounded_params
+    )
+    return (table, rounded, *others)
 
 
 def cost(context: Context) -> Cost:
@@ -63,6 +104,6 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=cost,
-    variants=elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2"),
+    variants=_variants(),
     pixelwise=pixelwise.of_bytes,
 )
