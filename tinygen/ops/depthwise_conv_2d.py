@@ -16,6 +16,7 @@ from tinygen.ops import (
     depthwise_rows_dsp,
     depthwise_v6m,
     depthwise_v7m,
+    depthwise_window,
     depthwise_window_dsp,
     weighted,
     window_rows,
@@ -144,6 +145,20 @@ SPEC = OpSpec(
             depthwise_v7m.applies,
             depthwise_v7m.params,
         ),
+<<<<<<< Updated upstream
         Variant("c", TEMPLATE, rows=rows),
+=======
+        *(
+            Variant(
+                "window",
+                "kernels/depthwise_conv_2d.window.c.j2",
+                frozenset({feature}),
+                depthwise_window.applies,
+                depthwise_window.params,
+            )
+            for feature in ("armv7m", "armv6m", "rv32imc", "xtensa")
+        ),
+        Variant("c", "kernels/depthwise_conv_2d.c.j2"),
+>>>>>>> Stashed changes
     ),
 )
