@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.optimize.test_model_file import CONV, DENSE, FLATTEN, INPUT, keras_file
+from tests.pio import make_core_folder
 from tests.small_models import two_convolutions
-from tests.test_cli import complaint, tinygen
+from tests.test_cli import as_json, complaint, tinygen
 from tinygen.cli_optimize import optimize_command
 from tinygen.errors import TinygenError
 
@@ -120,3 +125,78 @@ def test_a_model_that_keras_cannot_load(request_: list[str], tmp_path: Path) -> 
     done = tinygen("optimize", *request_, "--output", tmp_path / "out", code=2)
     assert done.stderr.startswith(f"tinygen: {request_[0]}: Keras cannot load the model, found ")
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out" / "report.json").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's model, trained shortly, and its sets."""
+    folder = tmp_path_factory.mktemp("fit")
+    script = [sys.executable, str(ROOT / "examples" / "fit" / "train.py"), "--output", str(folder), "--epochs", "6"]
+    subprocess.run(script, check=True, capture_output=True)
+    return folder
+
+
+def arguments(folder: Path, *others: object) -> list[str]:
+    """The command for the model and sets in a folder, with a loss that so short a training can keep to."""
+    options = [part for name in ("train", "calib", "val", "test") for part in (f"--{name}", folder / f"{name}.npz")]
+    return list(map(str, ["optimize", folder / "model.keras", *options, "--max-drop", "5%", *others]))
+
+
+def emulated(folder: Path, report: Any, count: int, form: str = "cmake") -> tuple[int, int]:
+    """How many of the first test samples the emulated board, and this computer, get right."""
+    with np.load(folder / "test.npz") as file:
+        np.savez(folder / "some.npz", x=file["x"][:count], y=file["y"][:count])
+    (compiled,) = [command for command in report["next"] if " compile " in command]
+    project = folder / "project"
+    tinygen(*compiled.split()[1:], "--format", form, "--output", project)
+    ran = as_json("run", project, "--emulator", "--inputs", folder / "some.npz")
+    checked = as_json("verify", folder / "model.tflite", "--inputs", folder / "some.npz")
+    assert ran["same"] and checked["same"] and ran["samples"] == count
+    return ran["correct"], checked["correct"]
+
+
+def stopped(command: list[str], cache: Path) -> str:
+    """What the command says when Ctrl+C is pressed after the first candidate."""
+    start = [sys.executable, "-c", "from tinygen.cli import main; main()", *command]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(start, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        while process.poll() is None and not list(cache.glob("outcome-*")):
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, ""), said
+    return said
+
+
+def test_a_model_too_large_for_a_blue_pill_is_made_to_fit(trained: Path, tmp_path: Path) -> None:
+    """Stopped on the way and started again; then compiled, and run on the whole test set in the emulator."""
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("techniques: [int8, int8_qat, channels: {share: [0.9, 0.3], epochs: 3}]")
+    out = tmp_path / "out"
+    command = arguments(trained, "--board", "bluepill_f103c8", "--recipe", recipe, "--output", out)
+    kept = f"what was finished is kept in {out}/.cache"
+    assert stopped(command, out / ".cache") == f"tinygen: stopped; {kept}: the same command goes on from there\n"
+    assert [path.name for path in out.iterdir()] == [".cache"]
+    before = {path.name: path.stat().st_mtime_ns for path in (out / ".cache").iterdir()}
+
+    report = as_json(*command)
+    after = {path.name: path.stat().st_mtime_ns for path in (out / ".cache").iterdir()}
+    assert before and before.items() < after.items(), "what was known was used, not made again"
+    assert [each["state"] for each in report["candidates"]] == ["lacks", "unknown", "lacks", "chosen"]
+    notes = [each["note"] for each in report["candidates"]]
+    assert notes == ["", "left out: it saves no flash", "would not fit, so it was not trained", ""]
+    board, host = emulated(out, report, report["test"]["chosen"]["total"])
+    assert board == host == report["test"]["chosen"]["correct"]
+    assert report["float"]["accuracy"] > 0.9 and report["test"]["chosen"]["accuracy"] > 0.85
+
+
+def test_and_for_an_uno(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student with a quarter of the channels, in 2 kB of RAM; what it runs is PlatformIO's own build."""
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("techniques: [int8, distill: {width: 0.25, epochs: 12}]")
+    out = tmp_path / "out"
+    report = as_json(*arguments(trained, "--board", "uno", "--recipe", recipe, "--output", out))
+    assert [each["state"] for each in report["candidates"]] == ["lacks", "chosen"]
+    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(make_core_folder(tmp_path / "core")))
+    board, host = emulated(out, report, 5, "platformio")
+    assert board == host

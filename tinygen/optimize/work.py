@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,11 @@ def evaluate(task: Task) -> Outcome:
         outcome = _evaluate(task)
     except TinygenError as error:
         outcome = Outcome(task.candidate, note=error.lines[0])
+    except Exception as error:  # a technique that fails on a layer it does not know must not cost the others' results
+        if os.environ.get("TINYGEN_DEBUG"):
+            raise
+        found = f"{type(error).__name__}: {error}".splitlines()[0]
+        outcome = Outcome(task.candidate, note=f"internal error, {found}; set TINYGEN_DEBUG=1 to see where")
     return replace(outcome, seconds=round(time.monotonic() - started, 3))
 
 
