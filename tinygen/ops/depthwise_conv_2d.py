@@ -145,9 +145,6 @@ SPEC = OpSpec(
             depthwise_v7m.applies,
             depthwise_v7m.params,
         ),
-<<<<<<< Updated upstream
-        Variant("c", TEMPLATE, rows=rows),
-=======
         *(
             Variant(
                 "window",
@@ -158,7 +155,6 @@ SPEC = OpSpec(
             )
             for feature in ("armv7m", "armv6m", "rv32imc", "xtensa")
         ),
-        Variant("c", "kernels/depthwise_conv_2d.c.j2"),
->>>>>>> Stashed changes
+        Variant("c", TEMPLATE, rows=rows),
     ),
 )
