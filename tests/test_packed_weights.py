@@ -94,8 +94,25 @@ def test_uniform_4_bits_need_no_table(board: str, goal: Optimize) -> None:
     pointwise(build, (1, 3, 3, 65), 17, weights=build.rng.integers(-8, 8, (17, 1, 1, 65)), slope=0.01)
     convolution(build, filters=13, weights=build.rng.integers(-8, 8, (13, 3, 3, 3)), y_zero=0, slope=0.01)
     result = check(build, board, goal)
-    assert set(templates(result)) == PACKED[goal]
+    found = {name.replace("nibbles", "packed") for name in templates(result)}
+    assert found == PACKED[goal]
     assert not any("table" in data.symbol for data in result.program.data)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("board", dsp.BOARDS)
+def test_matrices_of_4_bits_are_multiplied_as_they_lie(board: str) -> None:
+    """Units and rounds of them, inputs behind the last word, both sizes of block, a last block that starts earlier."""
+    build = ModelBuilder(np.random.default_rng(3))
+    for units, depth in ((8, 4), (18, 63), (30, 130), (6, 40), (9, 1), (64, 257)):
+        weights = build.rng.integers(-8, 8, (units, depth))
+        y_zero, activation = build.pick([-128, 0, 3]), build.pick([dsp.NONE, dsp.RELU6])
+        dense(build, weights, x_zero=build.random_zero_point(), y_zero=y_zero, activation=activation)
+        dense(build, np.where(weights < 0, -8, 7), per_channel=True, x_zero=127)
+    pointwise(build, (1, 1, 1, 70), 20, weights=build.rng.integers(-8, 8, (20, 1, 1, 70)), slope=0.01, y_zero=3)
+    for numerics in Numerics:
+        result = check(build, board, Optimize.COMPACT, numerics=numerics)
+        assert set(templates(result)) == {"matrix_vector.nibbles.dsp"}
 
 
 def test_the_other_profile_of_numerics() -> None:
@@ -172,6 +189,7 @@ def test_compilers(goal: Optimize, tmp_path: Path) -> None:
     for values, own in ((16, False), (8, True)):
         layers(build, values, own)
     dense(build, build.rng.integers(-8, 8, (18, 63)))
+    dense(build, build.rng.integers(-8, 8, (6, 60)), per_channel=True, y_zero=5)
     dsp.check_files(compiled(build, "nucleo_l4r5zi", goal), tmp_path, ("-O2",))
 
 
@@ -180,4 +198,5 @@ def test_compilers(goal: Optimize, tmp_path: Path) -> None:
 def test_nothing_outside_its_buffers(goal: Optimize, tmp_path: Path) -> None:
     build = ModelBuilder()
     layers(build, 8, goal is Optimize.FLASH)
+    dense(build, build.rng.integers(-8, 8, (18, 63)))
     check_sanitized(build.finish(), tmp_path, "cortex-m4f", goal)

@@ -61,7 +61,7 @@ def choose(graph: Graph, numerics: Numerics, core: Core, optimize: Optimize = Op
     """
     contexts = [context_of(graph, node, numerics) for node in graph.nodes]
     features = PLAIN if optimize is Optimize.FLASH else core.features
-    choose_one = _smallest if optimize in (Optimize.COMPACT, Optimize.FLASH) else _choice
+    choose_one = _compact if optimize in (Optimize.COMPACT, Optimize.FLASH) else _choice
     return tuple(choose_one(context, features) for context in contexts)
 
 
@@ -83,14 +83,15 @@ def _choice(context: Context, features: frozenset[str]) -> Choice | None:
     return _of(context, spec.variant_for(context, features))
 
 
-def _smallest(context: Context, features: frozenset[str]) -> Choice | None:
-    """The same, or the kernel with the least constants for the same instructions, where that saves enough."""
+def _compact(context: Context, features: frozenset[str]) -> Choice | None:
+    """The same, or the first kernel for the same instructions with fewer bits a weight, where that saves enough."""
     best = _choice(context, features)
     if best is None:
         return None
-    compact = [v for v in ops.SPECS[context.node.op].compact if v.features == best.variant.features and v.when(context)]
-    smallest = min((_of(context, variant) for variant in compact), key=_constant_bytes, default=best)
-    return smallest if _constant_bytes(best) - _constant_bytes(smallest) >= LEAST_SAVED_BYTES else best
+    variants = ops.SPECS[context.node.op].compact
+    variant = next((v for v in variants if v.features == best.variant.features and v.when(context)), None)
+    choice = _of(context, variant) if variant else best
+    return choice if _constant_bytes(best) - _constant_bytes(choice) >= LEAST_SAVED_BYTES else best
 
 
 def _constant_bytes(choice: Choice) -> int:

@@ -19,6 +19,7 @@ from tinygen.ops import (
     fully_connected_dsp,
     lanes_v7m,
     matrix_v6m,
+    nibbles_dsp,
     packed_weights,
     packed_words,
     pointwise_dsp,
@@ -242,6 +243,14 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and compressed_dsp.pointwise_packs(context),
             compressed_dsp.packed_pointwise,
+            packed_words.no_rows,
+        ),
+        Variant(
+            "one_pixel_nibbles_packed_dsp",
+            "kernels/matrix_vector.nibbles.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and nibbles_dsp.applies(context),
+            nibbles_dsp.params,
             packed_words.no_rows,
         ),
         Variant(

@@ -18,6 +18,7 @@ from tinygen.ops import (
     fully_connected_mve,
     lanes_v7m,
     matrix_v6m,
+    nibbles_dsp,
     overlap,
     packed_weights,
     real_scale,
@@ -177,6 +178,13 @@ SPEC = OpSpec(
         Variant("c", "kernels/fully_connected.c.j2"),
     ),
     compact=(
+        Variant(
+            "nibbles_packed_dsp",
+            "kernels/matrix_vector.nibbles.dsp.c.j2",
+            frozenset({"dsp"}),
+            nibbles_dsp.applies,
+            nibbles_dsp.params,
+        ),
         Variant(
             "packed_dsp",
             "kernels/matrix_vector.packed.dsp.c.j2",

@@ -24,6 +24,7 @@ from tinygen.profile.facts import QEMU, SIMAVR, UNICORN, LayerProfile, Profile
 from tinygen.project import PLATFORMIO
 from tinygen.quant import Numerics
 from tinygen.target import Core, Target
+from tinygen.variants import Optimize
 from tinygen.verify.board_unicorn import MODELS
 from tinygen.verify.cross import PACKAGES
 from tinygen.verify.samples import random_samples
@@ -72,8 +73,8 @@ def _tools(compiled: Compiled, core: Core) -> Toolchain:
 
 def _alone(compiled: Compiled, board: Target) -> Compiled:
     """The same model as C alone."""
-    numerics = Numerics(compiled.manifest["numerics"])
-    return compile_model(compiled.model, board, compiled.program.name, numerics)
+    numerics, goal = Numerics(compiled.manifest["numerics"]), Optimize(compiled.manifest["optimize"])
+    return compile_model(compiled.model, board, compiled.program.name, numerics, optimize=goal)
 
 
 def _replay(
