@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from tinygen import ops
 from tinygen.ir import Graph
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
-from tinygen.memory.streaming import price, streamings
+from tinygen.memory.streaming import Streaming, price, streamings
+from tinygen.ops.spec import Rows
 from tinygen.quant import Numerics
 from tinygen.target import Core
 from tinygen.variants import Choices, Optimize, choose, frugal, kernels
@@ -29,13 +31,21 @@ MOST_TRIED = 4
 """Choices of runs that are placed, at most: a plan may be larger than what it needs at any one moment."""
 
 
+@dataclass(frozen=True)
+class _Way:
+    """Kernels, and runs of rows by them."""
+
+    choices: Choices
+    streaming: Streaming
+
+
 def plan_for(
     graph: Graph, numerics: Numerics, core: Core, optimize: Optimize, given: bool = False
 ) -> tuple[Choices, Plan]:
     """The kernels, and the smallest plan for what may be paid; with `given`, the caller gives the input row by row."""
     choices = choose(graph, numerics, core, optimize)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
-    best = choices, _with_runs(graph, choices, core, left, given)
+    best = _with_runs(graph, choices, core, left, given)
     while optimize in (Optimize.RAM, Optimize.LEAST_RAM):
         step = peak(best[1]).step
         found = frugal(graph, core, choices, step, left) if 0 <= step < len(choices) else None
@@ -43,9 +53,7 @@ def plan_for(
             break
         choices, paid = found
         left -= paid
-        made = _with_runs(graph, choices, core, left, given)
-        if made.arena_bytes < best[1].arena_bytes:
-            best = choices, made
+        best = min(best, _with_runs(graph, choices, core, left, given), key=lambda made: made[1].arena_bytes)
     return best
 
 
@@ -55,16 +63,30 @@ def whole_cycles(choices: Choices, core: Core) -> float:
     return sum(price(c.variant.features).of(ops.SPECS[c.context.node.op].cost(c.context)) for c in chosen)
 
 
-def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> Plan:
-    """The smallest plan whose runs of rows take at most so many cycles more."""
-    chosen, rows = kernels(choices), [choice.rows if choice else None for choice in choices]
-    found = streamings(graph, chosen, rows, price(core.features), most, given)
-    ways = [way for way in found if not way.runs or way.extra_cycles <= most]
-    best: Plan | None = None
-    for way in list(reversed(ways))[:MOST_TRIED]:
-        if best and best.arena_bytes <= way.live_bytes:
+def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> tuple[Choices, Plan]:
+    """The smallest plan whose runs of rows take at most so many cycles more, and the kernels with the rows of it."""
+    best: tuple[Choices, Plan] | None = None
+    for way in _ways(graph, choices, core, most, given)[:MOST_TRIED]:
+        if best and best[1].arena_bytes <= way.streaming.live_bytes:
             break
-        tried = plan(graph, chosen, core.alignment_bytes, rows, way.runs)
-        if best is None or tried.arena_bytes < best.arena_bytes:
-            best = tried
-    return best or plan(graph, chosen, core.alignment_bytes)
+        made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
+        if best is None or made.arena_bytes < best[1].arena_bytes:
+            best = way.choices, made
+    return best or (choices, plan(graph, kernels(choices), core.alignment_bytes))
+
+
+def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> list[_Way]:
+    """What may be paid, that which needs least first: rows by their fastest kernels, and by those with less scratch."""
+    small = tuple(replace(choice, small_rows=True) if choice else None for choice in choices)
+    forms = [choices, small] if any(rows and rows.small for rows in _rows(choices)) else [choices]
+    found = [
+        _Way(form, streaming)
+        for form in forms
+        for streaming in streamings(graph, kernels(form), _rows(form), price(core.features), most, given)
+        if not streaming.runs or streaming.extra_cycles <= most
+    ]
+    return sorted(found, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
+
+
+def _rows(choices: Choices) -> list[Rows | None]:
+    return [choice.rows if choice else None for choice in choices]

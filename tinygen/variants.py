@@ -35,13 +35,16 @@ class Choice:
     context: Context
     variant: Variant
     kernel: Kernel
+    small_rows: bool = False
+    """Whether rows are computed with less scratch."""
 
     @cached_property
     def rows(self) -> Rows | None:
         """How the node is computed row by row, if it can be."""
         spec = ops.SPECS[self.context.node.op]
         if self.variant.rows:
-            return self.variant.rows(self.context)
+            found = self.variant.rows(self.context)
+            return found.small if found and found.small and self.small_rows else found
         by_pixels = spec.pixelwise is not None and spec.pixelwise(self.context)
         return pixelwise.rows(self.context, spec, self.variant) if by_pixels else None
 

@@ -103,7 +103,7 @@ def sparse_convolution_rows(context: Context) -> Rows | None:
     if dense is None or layout is None:
         return None
     kernel = sparse_dsp.kernel(dense.kernel, _convolution(context, layout), _two_roundings(context))
-    return replace(dense, kernel=kernel, template=SPARSE_CONVOLUTION)
+    return replace(dense, kernel=kernel, template=SPARSE_CONVOLUTION, small=None)
 
 
 def vector_is_sparse(context: Context) -> bool:

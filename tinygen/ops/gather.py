@@ -12,6 +12,8 @@ from tinygen.ops.spec import Context, Kernel, Rows
 
 TEMPLATE = "kernels/gather.c.j2"
 IMAGE_AXES = (1, 2)
+ELEMENT_CYCLES = 8
+"""About what it takes more to add an element to a sum in RAM."""
 
 
 def of_pool(context: Context) -> Rows | None:
@@ -46,4 +48,4 @@ def _rows(context: Context, values: dict[str, Any]) -> Rows | None:
         "area": math.prod((height, width)),
     }
     kernel = Kernel(values, (0,), (), channels * np.dtype(sums).itemsize)
-    return Rows(kernel, TEMPLATE, gathers=True)
+    return Rows(kernel, TEMPLATE, gathers=True, extra_cycles=ELEMENT_CYCLES * height * width * channels)

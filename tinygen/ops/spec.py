@@ -181,6 +181,8 @@ class Rows:
     """
     extra_cycles: int = 0
     """About what all rows take more than the whole at once, beside their calls."""
+    small: Rows | None = None
+    """The same with less scratch, for more cycles."""
 
 
 @dataclass(frozen=True)
