@@ -212,6 +212,7 @@ SPEC = OpSpec(
             frozenset({"armv7m"}),
             lambda context: _is_pointwise(context) and convolution_v7m.applies(context),
             convolution_v7m.params,
+            convolution_v7m.rows,
         ),
         Variant(
             "pointwise_pixels_v7m",

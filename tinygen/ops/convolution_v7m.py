@@ -18,7 +18,7 @@ from tinygen import quant, requantize
 from tinygen.ir import Array, Tensor
 from tinygen.ops import byte_pairs, dsp, lanes, weighted
 from tinygen.ops.dsp import Sums
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
 from tinygen.quant import Numerics
 from tinygen.requantize import Steps
@@ -36,9 +36,6 @@ LINE_BITS = 8
 WORD_BYTES = 4
 MOST_COPIED = 1024
 """Bytes of an input inside its border that is copied."""
-MOST_MACS = 4096
-"""Of one row of a fully connected layer: it takes twice as long as with weights that are not widened for one row alone,
-but most networks have this kernel for other layers already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +58,8 @@ def applies(context: Context) -> bool:
 
 
 def rows_apply(context: Context) -> bool:
-    """Several rows of inputs, or a small matrix."""
-    several = context.output.size > context.input(1).shape[0] or context.input(1).size <= MOST_MACS
+    """Several rows of inputs: the words of a block are worth making."""
+    several = context.output.size > context.input(1).shape[0]
     return several and not weighted.weights_zero_point(context, FULLY_CONNECTED) and _fits(context, FULLY_CONNECTED)
 
 
@@ -75,6 +72,11 @@ def rows_params(context: Context) -> Kernel:
     """Those of a 1x1 convolution, each row a pixel."""
     rows = context.output.size // context.input(1).shape[0]
     return _kernel(context, FULLY_CONNECTED, Geometry((1, rows), (1, 1), (1, rows), (1, 1), (1, 1), (0, 0)))
+
+
+def rows(context: Context) -> Rows | None:
+    """None: the words of each block would be made again for every row."""
+    return None
 
 
 def _fits(context: Context, operands: weighted.Operands) -> bool:

@@ -173,8 +173,9 @@ SPEC = OpSpec(
             frozenset({"armv7m"}),
             convolution_v7m.rows_apply,
             convolution_v7m.rows_params,
+            convolution_v7m.rows,
         ),
-        Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), matrix_v6m.applies, lanes_v7m.matrix),
+        Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), lanes_v7m.matrix_applies, lanes_v7m.matrix),
         Variant("c", "kernels/fully_connected.c.j2"),
     ),
     compact=(

@@ -11,6 +11,14 @@ from dataclasses import replace
 from tinygen.ops import convolution_v6m, matrix_v6m
 from tinygen.ops.spec import Context, Kernel
 
+LEAST_WEIGHTS = 2048
+"""Of a fully connected layer: below, what can be saved of its time is not worth the code."""
+
+
+def matrix_applies(context: Context) -> bool:
+    """A fully connected layer of some size that fits in lanes."""
+    return context.input(1).size >= LEAST_WEIGHTS and matrix_v6m.applies(context)
+
 
 def matrix(context: Context) -> Kernel:
     """What templates/kernels/matrix.v7m.c.j2 prints."""
