@@ -1,0 +1,1 @@
+"""Measures kernels: one layer with all its variants and sizes of blocks, or whole families of networks."""
