@@ -51,7 +51,9 @@ def problem(limits: Limits | None = None, kind: str = KERAS, train: bool = True,
 def cost(flash_bytes: int, ram_bytes: int = 4096, milliseconds: float | None = 12.5) -> Cost:
     """A cost on a board with 64 kB of flash and 20 kB of RAM."""
     memories = (Memory("flash", "flash", flash_bytes, FLASH_BYTES), Memory("RAM", "RAM", ram_bytes, 20 * 1024))
-    return Cost("board", "speed", "gcc 12", flash_bytes, ram_bytes, flash_bytes // 2, milliseconds, memories)
+    return Cost(
+        "board", "the model alone", "speed", "gcc 12", flash_bytes, ram_bytes, flash_bytes // 2, milliseconds, memories
+    )
 
 
 def outcome(candidate: Candidate, correct: int, flash_bytes: int, ram_bytes: int = 4096) -> Outcome:

@@ -33,7 +33,7 @@ from tinygen.verify.samples import read_samples
 
 OUTCOMES = (
     outcome(candidate("int8"), 95, 2 * FLASH_BYTES),
-    Outcome(candidate("int8_qat"), note="left out: it saves no flash"),
+    Outcome(candidate("int8_qat"), note="left out: saves no flash"),
     outcome(candidate("int4"), 80, FLASH_BYTES),
     outcome(candidate("channels", share=0.25), 94, FLASH_BYTES - 1024),
 )
@@ -60,7 +60,7 @@ def test_rows_have_figures_and_verdicts(tmp_path: Path) -> None:
     assert [row.state for row in found] == ["lacks", "unknown", "lacks", "chosen"]
     assert [row.verdict for row in found] == [
         "flash 100 % over",
-        "left out: it saves no flash",
+        "left out: saves no flash",
         "15.0 points lost",
         "chosen",
     ]

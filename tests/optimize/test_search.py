@@ -104,7 +104,7 @@ def test_all_of_them_when_asked_for_and_the_most_accurate_wins(bench: Bench, tmp
 
 
 REFINED = candidate("int8", method="mse")
-NO_FLASH, NO_RAM, NO_ACCURACY = "it saves no flash", "it saves no RAM", "it wins back no accuracy"
+NO_FLASH, NO_RAM, NO_ACCURACY = "saves no flash", "saves no RAM", "wins back no accuracy"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ NO_FLASH, NO_RAM, NO_ACCURACY = "it saves no flash", "it saves no RAM", "it wins
     [
         (95, LARGE, 4096, {REFINED: NO_FLASH}),
         (95, SMALL, 30_000, {REFINED: NO_RAM, INT4: NO_RAM, QAT: NO_RAM}),
-        (95, LARGE, 30_000, {REFINED: "it saves no RAM and no flash", INT4: NO_RAM, QAT: NO_RAM}),
+        (95, LARGE, 30_000, {REFINED: "saves no RAM, no flash", INT4: NO_RAM, QAT: NO_RAM}),
         (80, SMALL, 4096, {INT4: NO_ACCURACY, WIDE: NO_ACCURACY}),
         (80, LARGE, 4096, {REFINED: NO_FLASH}),
     ],
@@ -131,9 +131,9 @@ def test_what_cannot_save_what_int8_lacks_is_left_out(
 
 def test_what_is_not_there_cannot_be_used(bench: Bench, tmp_path: Path) -> None:
     notes = [each.note for each in found(tmp_path / "a", problem(train=False)).outcomes]
-    assert notes == ["", "", *["left out: it needs --train"] * 3]
+    assert notes == ["", "", *["left out: needs --train"] * 3]
     notes = [each.note for each in found(tmp_path / "b", problem(kind=TFLITE)).outcomes]
-    assert notes == ["", "", *["left out: it needs a Keras model"] * 3]
+    assert notes == ["", "", *["left out: needs a Keras model"] * 3]
 
 
 def test_what_is_known_is_not_evaluated_again(bench: Bench, tmp_path: Path) -> None:

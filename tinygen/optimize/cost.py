@@ -16,6 +16,7 @@ from tinygen.profile.profile import choose, profile
 from tinygen.project import default_format
 from tinygen.variants import Optimize
 
+FIRMWARE, MODEL = "the firmware without a framework", "the model alone"
 NAME = "model"
 """The prefix of the symbols; their length is part of no program's size."""
 
@@ -45,7 +46,7 @@ def cost(data: bytes, limits: Limits) -> Cost:
 def _portable(compiled: Compiled) -> Cost:
     needed = need(compiled)
     constants, arena = needed.constant_bytes, needed.arena_bytes
-    return Cost("", Optimize.SPEED.value, "", constants, arena, constants, None, ())
+    return Cost("", MODEL, Optimize.SPEED.value, "", constants, arena, constants, None, ())
 
 
 def _on_board(budget: Budget, goal: Optimize) -> Cost:
@@ -53,8 +54,9 @@ def _on_board(budget: Budget, goal: Optimize) -> Cost:
     found = budget.footprint
     ram_bytes = max([found.ram_bytes, *(memory.needed_bytes for memory in budget.memories if memory.kind == RAM)])
     flash_bytes, constant_bytes = found.flash_bytes, budget.need.constant_bytes
-    known = found.compiler or f"estimated: {found.note}"
-    return Cost(budget.board, goal.value, known, flash_bytes, ram_bytes, constant_bytes, None, budget.memories)
+    program = FIRMWARE if found.firmware else MODEL
+    facts = (budget.board, program, goal.value, found.compiler)
+    return Cost(*facts, flash_bytes, ram_bytes, constant_bytes, None, budget.memories)
 
 
 def _milliseconds(compiled: Compiled, budget: Budget, limits: Limits) -> float | None:

@@ -15,11 +15,13 @@ from tinygen.quantize.evaluate import Score
 class Cost:
     """What the generated code of a model takes of a board, or of any, `board` then being empty.
 
-    `goal` says what its kernels were chosen for, `known_from` which compiler it is measured with. The `memories` are
-    those of the board: what of each is needed, and what is there.
+    `program` says of what: the firmware, or the model alone; `goal` what its kernels were chosen for; `known_from` with
+    which compiler it is measured, and is empty for an estimate. The `memories` are those of the board: what of each is
+    needed, and what is there.
     """
 
     board: str
+    program: str
     goal: str
     known_from: str
     flash_bytes: int

@@ -88,4 +88,4 @@ def _cluster(jobs: int, address: str) -> Iterator[Pool]:
         try:
             yield pool
         finally:
-            pool.close(wait=False, cancel_futures=True)
+            pool.close(wait=False)

@@ -124,8 +124,11 @@ def known_from(result: Result) -> str:
     board = result.problem.limits.board
     if board is None:
         return "constants and arena of the portable C alone; add --board for the whole program"
-    compilers = ", ".join(sorted({cost.known_from for cost in costs})) or "nothing"
-    return f"the generated code for {board.name}: {compilers}; its time from an emulator"
+    programs = " and ".join(sorted({cost.program for cost in costs})) or "nothing"
+    compilers = " and ".join(sorted({cost.known_from for cost in costs if cost.known_from})) or "no compiler"
+    estimated = sum(not cost.known_from for cost in costs)
+    beside = f", {estimated} of {len(costs)} only estimated" if estimated else ""
+    return f"{programs}, built for {board.name} with {compilers}{beside}; time from an emulator"
 
 
 def next_commands(result: Result) -> list[str]:

@@ -201,9 +201,9 @@ def _obstacle(candidate: Candidate, problem: Problem) -> str:
     """Why the candidate cannot be made of what is given."""
     technique = candidate.record
     if problem.model.kind != KERAS and not technique.takes_tflite:
-        return "left out: it needs a Keras model"
+        return "left out: needs a Keras model"
     if technique.trains and TRAINING not in problem.sets:
-        return "left out: it needs --train"
+        return "left out: needs --train"
     return ""
 
 
@@ -212,8 +212,8 @@ def _no_help(candidate: Candidate, lacking: set[str]) -> str:
     helps = candidate.record.helps
     without = sorted(lacking - {ACCURACY} - helps)
     if without:
-        return f"left out: it saves no {' and no '.join(without)}"
-    return "left out: it wins back no accuracy" if lacking == {ACCURACY} and ACCURACY not in helps else ""
+        return f"left out: saves no {', no '.join(without)}"
+    return "left out: wins back no accuracy" if lacking == {ACCURACY} and ACCURACY not in helps else ""
 
 
 def as_json(found: Search) -> dict[str, Any]:

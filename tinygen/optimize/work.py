@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 MARGIN = 0.02
 """What training may change of a cost: zeros, and channels that never answer, are left out of the generated code."""
 _MAKER_OF_KERAS, _MAKER_OF_TFLITE = "tinygen.optimize.make", "tinygen.optimize.make_tflite"
-UNTRAINED = "would not fit, so it was not trained"
+UNTRAINED = "not trained"
 
 
 def evaluate(task: Task) -> Outcome:
