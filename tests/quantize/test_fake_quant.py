@@ -109,6 +109,12 @@ def test_an_output_that_is_also_read_by_a_rectifier_is_observed() -> None:
     assert observed_layers(calls(model), model) == {"inner", "outer"}
 
 
+def test_an_output_that_is_normalised_or_rectified_is_not_a_tensor() -> None:
+    parts = [layers.SeparableConv1D(5, 3), layers.BatchNormalization(), layers.ReLU(6, name="end")]
+    model = keras.Sequential([keras.Input((8, 4)), *parts])
+    assert observed_layers(calls(model), model) == {"end"}
+
+
 def test_both_models_share_their_layers_and_the_original_keeps_its_weights() -> None:
     original = copy_model(trained())
     twins = _twins(weights=4)

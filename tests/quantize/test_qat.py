@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from keras import layers
 
 from tests.quantize.exact import assert_bit_exact, quantization, weighted
 from tests.quantize.networks import digits, first, trained
 from tinygen.errors import DataError
+from tinygen.quantize.convert import convert
 from tinygen.quantize.data import Data
 from tinygen.quantize.evaluate import outputs_keras, outputs_tflite, score_keras, score_tflite
 from tinygen.quantize.fake_quant import fake_quantize
 from tinygen.quantize.keras_graph import fold_batch_norm
-from tinygen.quantize.qat import QuantizationAware, quantization_aware_train
+from tinygen.quantize.qat import QuantizationAware, quantization_aware_train, tensor_ranges
 from tinygen.quantize.quantize import quantize
 from tinygen.quantize.tflite_file import TfliteFile, name_of, scales_of
 from tinygen.quantize.weights import integer_weights
@@ -66,6 +69,32 @@ def test_the_file_has_the_ranges_that_were_trained() -> None:
         scales, zero_points = quantization(outputs[layer])
         np.testing.assert_allclose(scales, (high - low) / 255, rtol=1e-5)
         np.testing.assert_allclose(zero_points, -128 - low / scales, atol=0.51)
+
+
+def test_ranges_go_to_the_tensors_that_layers_put_out() -> None:
+    inputs = keras.Input((8, 8, 2))
+    x = layers.SeparableConv2D(4, 3, name="separable")(inputs)
+    x = layers.ReLU(name="end")(layers.BatchNormalization()(x))
+    model = keras.Model(inputs, layers.Dense(3, name="logits")(layers.Flatten()(x)))
+    ranges = {"separable": (-1.0, 1.0), "end": (0.0, 2.0), "logits": (-3.0, 3.0)}
+    data = convert(model)
+    found = {limits: name.split(";")[0] for name, limits in tensor_ranges(data, model, ranges).items()}
+    assert found.keys() == {
+        (0.0, 2.0),
+        (-3.0, 3.0),
+    }  # the separable convolution has none: the depthwise half is another
+    assert "end" in found[0.0, 2.0]
+    assert found[-3.0, 3.0] == name_of(TfliteFile(data).outputs[0])
+
+
+def test_ranges_of_dense_layers_without_bias() -> None:
+    inputs = keras.Input((4,))
+    x = layers.ReLU(name="end")(layers.Dense(3, use_bias=False)(inputs))
+    model = keras.Model(inputs, layers.Dense(2, use_bias=False, name="logits")(x))
+    data = convert(model)
+    found = tensor_ranges(data, model, {"end": (0.0, 2.0), "logits": (-3.0, 3.0)})
+    first_node, _ = TfliteFile(data).nodes()
+    assert found == {name_of(first_node.outputs[0]): (0.0, 2.0), name_of(TfliteFile(data).outputs[0]): (-3.0, 3.0)}
 
 
 def test_the_integer_model_answers_as_the_rounded_one() -> None:

@@ -182,12 +182,18 @@ def observed_layers(sites: list[Call], model: keras.Model) -> set[str]:
     found = set()
     for call in sites:
         following = readers.get(id(call.outputs[0]), [])
-        fused = len(following) == 1 and id(call.outputs[0]) not in outputs and _activation(following[0]) in _RECTIFIERS
+        fused = len(following) == 1 and id(call.outputs[0]) not in outputs and _merges(call, following[0])
         moves = call.kind in _MOVING or len(call.outputs) > 1
         called_once = names.count(call.layer.name) == 1  # else one range would have to serve several tensors
         if called_once and not moves and not fused and _activation(call) not in _FIXED:
             found.add(call.layer.name)
     return found
+
+
+def _merges(call: Call, following: Call) -> bool:
+    """Whether the converter merges what follows into an operator of this layer."""
+    normalised = call.kind in KERNELS and following.kind == "BatchNormalization"
+    return normalised or _activation(following) in _RECTIFIERS
 
 
 def _activation(call: Call) -> str:

@@ -21,9 +21,9 @@ from tinygen.quantize.convert import convert
 from tinygen.quantize.data import Data
 from tinygen.quantize.fake_quant import fake_quantize
 from tinygen.quantize.integer import Settings, to_integer
-from tinygen.quantize.keras_graph import fold_batch_norm
+from tinygen.quantize.keras_graph import calls, fold_batch_norm, functional
 from tinygen.quantize.quantize import classes_of, with_converter
-from tinygen.quantize.tflite_file import TfliteFile, name_of
+from tinygen.quantize.tflite_file import TfliteFile, layers_of, name_of
 from tinygen.quantize.training import BATCH_SIZE, Epoch, Progress, fit
 from tinygen.quantize.weights import Bits
 
@@ -52,7 +52,7 @@ class QuantizationAware:
             calibration_x,
             settings,
             with_converter,
-            trained=tensor_ranges(data, self.ranges),
+            trained=tensor_ranges(data, self.model, self.ranges),
             classes=classes_of(self.model),
         )
 
@@ -94,20 +94,20 @@ def quantization_aware_train(
     return QuantizationAware(twins.plain, twins.ranges(), weights, per_channel, epoch)
 
 
-def tensor_ranges(data: bytes, ranges: Ranges) -> Ranges:
-    """Tensor name -> range, for the last tensor that each layer in `ranges` makes in the converted model.
+def tensor_ranges(data: bytes, model: keras.Model, ranges: Ranges) -> Ranges:
+    """Tensor name -> range, for the tensor in the converted model that is the output of each layer in `ranges`.
 
-    A layer that the converter merged into the next one has no tensor, and needs no range.
+    A tensor has the names of all layers that were merged into its operator, and is the output of the last of them. A
+    layer whose name is last seen in another's output was merged into that one: it has no tensor and needs no range.
     """
-    file = TfliteFile(data)
-    found: Ranges = {}
-    for layer, limits in ranges.items():
-        made = [
-            name_of(tensor)
-            for node in file.nodes()
-            for tensor in node.outputs
-            if layer in name_of(tensor).split(";")[0].split("/")
-        ]
-        if made:
-            found[made[-1]] = limits
-    return found
+    file, sites = TfliteFile(data), calls(model)
+    order = {call.layer.name: index for index, call in enumerate(sites)}
+    made: dict[str, str] = {}
+    for node in file.nodes():
+        for tensor in node.outputs:
+            named = sorted((part for part in layers_of(tensor) if part in order), key=order.__getitem__)
+            made |= dict.fromkeys(named[:-1], "") | dict.fromkeys(named[-1:], name_of(tensor))
+    makers = {id(tensor): call.layer.name for call in sites for tensor in call.outputs}
+    ends = zip(functional(model).outputs, file.outputs, strict=True)
+    made |= {makers[id(end)]: name_of(tensor) for end, tensor in ends}  # these have no layer's name
+    return {made[layer]: limits for layer, limits in ranges.items() if made.get(layer)}
