@@ -25,6 +25,23 @@ def _files() -> tuple[bytes, bytes]:
     return quantize(trained(), X, weights=4), quantize(trained(), X, weights=4, correct_bias=True)
 
 
+def test_a_filter_of_a_group_sees_the_channels_of_its_group() -> None:
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((4, 4, 4))
+    convolution = keras.layers.Conv2D(6, 1, groups=2, use_bias=False, name="grouped")
+    model = keras.Model(inputs, convolution(inputs))
+    x = np.random.default_rng(1).normal(np.arange(4), 1, (30, 4, 4, 4)).astype(np.float32)
+    plain, corrected = (quantize(model, x, weights=4, correct_bias=correct) for correct in (False, True))
+    nodes = [next(iter(weighted(content).values())) for content in (plain, corrected)]
+    biases = [TfliteFile(content).constant(node.bias) for content, node in zip((plain, corrected), nodes, strict=True)]
+    kernel = np.asarray(convolution.kernel).reshape(2, 6)
+    grid = integer_weights(TfliteFile(plain), nodes[0].weights).reshape(6, 2) * scales_of(nodes[0].weights)[:, None]
+    means = np.repeat(x.mean(axis=(0, 1, 2)).reshape(2, 2), 3, axis=0)  # [filter, channel of its group]
+    expected = -((grid - kernel.T) * means).sum(axis=1) / scales_of(nodes[0].bias)
+    np.testing.assert_allclose(biases[1] - biases[0], expected, atol=1)
+    assert np.abs(expected).max() > 10
+
+
 def _outputs(layer: str, integer: bytes) -> np.ndarray:
     """[channels]: mean outputs of a layer on the float model's inputs, with the integer model's weights and bias."""
     file, node = TfliteFile(integer), weighted(integer)[layer]

@@ -74,4 +74,8 @@ def _shift(node: Node, errors: Array, means: Array) -> Array:
     if node.code == Operator.DEPTHWISE_CONV_2D:
         multiplier = errors.shape[-1] // means.shape[-1]
         return np.asarray((errors[0] * np.repeat(means, multiplier, axis=-1)).sum(axis=(0, 1)))
-    return np.asarray((errors * means).reshape(len(errors), -1).sum(axis=1))
+    groups = means.shape[-1] // errors.shape[-1]
+    of_groups = (
+        errors.reshape(groups, -1, *errors.shape[1:]) * np.stack(np.split(means, groups, axis=-1))[:, np.newaxis]
+    )
+    return np.asarray(of_groups.reshape(len(errors), -1).sum(axis=1))

@@ -94,9 +94,9 @@ def _channels_match(first: Node, second: Node) -> bool:
     """Whether each input channel of the second, or each one in turn, is an output channel of the first."""
     channels = shape_of(first.weights)[first.channel_axis]
     inputs = shape_of(second.weights)[-1]
-    if second.code == Operator.DEPTHWISE_CONV_2D:
-        return inputs == channels == shape_of(second.inputs[0])[-1]
-    return inputs % channels == 0
+    if second.code == Operator.FULLY_CONNECTED:
+        return inputs % channels == 0
+    return inputs == channels == shape_of(second.inputs[0])[-1]  # not in groups, not multiplied
 
 
 def _equalize(file: TfliteFile, pair: Pair) -> float:
