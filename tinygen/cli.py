@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinygen import __version__, driver, ops, target
+from tinygen.arena import arena
 from tinygen.budget import Budget, weigh
 from tinygen.errors import FirmwareError, TinygenError
 from tinygen.footprint.measure import measure
 from tinygen.inspection import inspect as inspect_model
+from tinygen.limits import Limits, Refusal, compile_within
 from tinygen.profile.profile import choose as choose_emulator
 from tinygen.profile.profile import profile
 from tinygen.project import FORMATS, default_format
@@ -31,7 +33,7 @@ from tinygen.run.project_folder import compile_again, read_project
 from tinygen.run.session import Session
 from tinygen.run.terminal import serve
 from tinygen.run.trial import try_out
-from tinygen.selection import select
+from tinygen.selection import memory_size, select
 from tinygen.variants import Optimize
 from tinygen.verify.compare import verify as verify_model
 from tinygen.verify.samples import random_samples, read_samples
@@ -100,6 +102,8 @@ def _print_json(data: Any) -> None:
     help="What to write.  [default: platformio; cmake for a board that PlatformIO does not have; c without a board]",
 )
 @OPTIMIZE
+@click.option("--max-ram", metavar="BYTES", help="Most RAM for the model, its arena: 20000 or 64K.")
+@click.option("--max-flash", metavar="BYTES", help="Most flash for the model: constants, with a board code too.")
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -110,37 +114,39 @@ def compile_command(
     name: str | None,
     form: str | None,
     optimize: str | None,
+    max_ram: str | None,
+    max_flash: str | None,
     numerics: str,
     subgraph: int,
     as_json: bool,
 ) -> None:
-    """Turn MODEL (.tflite, int8) into C (exit code 1 when it does not fit the board: nothing is written then)."""
+    """Turn MODEL (.tflite, int8) into C (exit code 1 when board or limits do not allow it: nothing is written then)."""
     board_target = _board(board)
     form = form or default_format(board_target)
     loaded = driver.load(model, subgraph)
 
-    budget = None
-    for goal in [Optimize(optimize)] if optimize else Optimize:
-        compiled = driver.compile_model(loaded, board_target, name, Numerics(numerics), form, goal)
-        budget = weigh(compiled, board_target, measure(compiled, board_target)) if board_target else None
-        if budget is None or budget.fits:
-            break
-    if budget and not budget.fits:
-        _refuse(budget, as_json)
+    goals = [Optimize(optimize)] if optimize else list(Optimize)
+    limits = Limits(*(memory_size(text) if text else None for text in (max_ram, max_flash)))
+    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, goals, limits)
+    compiled, budget = attempts[-1].compiled, attempts[-1].budget
+    if not attempts[-1].fits:
+        _refuse(Refusal(attempts) if any(attempt.over for attempt in attempts) else budget, as_json)
     folder = output or Path(f"{compiled.program.name}_{form}")
     compiled.write(folder)
     if as_json:
-        facts = {"budget": budget.as_json()} if budget else {}
+        facts = {"memory": arena(compiled.graph, compiled.plan).as_json()}
+        facts |= {"budget": budget.as_json()} if budget else {}
         _print_json({"output": str(folder), **compiled.manifest, "files": sorted(compiled.files), **facts})
     else:
         tables.show(tables.compiled(compiled, folder, board_target, budget))
 
 
-def _refuse(budget: Budget, as_json: bool) -> NoReturn:
+def _refuse(why: Budget | Refusal | None, as_json: bool) -> NoReturn:
+    assert why is not None
     if as_json:
-        _print_json(budget.as_json())
+        _print_json(why.as_json())
     else:
-        tables.show(tables.does_not_fit(budget))
+        tables.show(tables.beyond_limits(why) if isinstance(why, Refusal) else tables.does_not_fit(why))
     sys.exit(1)
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import compression, ops
+from tinygen.arena import Arena, arena
 from tinygen.compression import Layer
 from tinygen.driver import Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph, Node, Tensor
-from tinygen.memory.peak import peak
-from tinygen.memory.plan import Plan
 from tinygen.ops.spec import context_of
 from tinygen.quant import Numerics
 
@@ -58,16 +57,15 @@ class Inspection:
     constant_bytes: int
     arena_bytes: int | None
     """None when the model cannot be compiled."""
-    peak: tuple[TensorFacts, ...]
-    """The tensors alive at the moment that needs the most memory."""
-    peak_at: str | None
+    memory: Arena | None
+    """What fills the arena and when; None when the model cannot be compiled."""
     weights: tuple[Layer, ...]
     """Of those layers whose zeros, or few values, a board may make use of."""
     problems: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The same facts as plain data."""
-        return asdict(self)
+        return {**asdict(self), "memory": self.memory.as_json() if self.memory else None}
 
 
 def inspect(path: Path, subgraph: int = 0) -> Inspection:
@@ -76,9 +74,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
     rows = tuple(_row(graph, node, problems) for node in graph.nodes)
     lines = [line for problem in problems for line in problem.lines]
     lines += [row.problem for row in rows if row.problem and row.problem not in lines]
-    arena: int | None = None
-    peak: tuple[TensorFacts, ...] = ()
-    moment: str | None = None
+    memory: Arena | None = None
     weights: tuple[Layer, ...] = ()
     if not lines:
         try:
@@ -86,7 +82,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
         except ModelError as problem:
             lines += problem.lines
         else:
-            arena, (moment, peak) = compiled.plan.arena_bytes, _peak(compiled.graph, compiled.plan)
+            memory = arena(compiled.graph, compiled.plan)
             weights = compression.layers(compiled)
     return Inspection(
         str(path),
@@ -97,9 +93,8 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
         rows,
         sum(row.macs for row in rows),
         sum(tensor.bytes for tensor in graph.tensors.values() if tensor.data is not None),
-        arena,
-        peak,
-        moment,
+        memory.bytes if memory else None,
+        memory,
         weights,
         tuple(lines),
     )
@@ -137,10 +132,3 @@ def _facts(tensor: Tensor) -> TensorFacts:
         tensor.zero_point if tensor.per_tensor else None,
         len(tensor.quant.scale) if tensor.quant else 0,
     )
-
-
-def _peak(graph: Graph, placed: Plan) -> tuple[str, tuple[TensorFacts, ...]]:
-    """The moment that needs most memory, and the tensors alive then, largest first."""
-    found = peak(placed)
-    moment = graph.nodes[found.step].location if 0 <= found.step < len(graph.nodes) else "model inputs"
-    return moment, tuple(_facts(graph.tensors[held.part.tensors[0]]) for held in found.held if held.part.tensors)

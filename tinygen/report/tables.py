@@ -11,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import compression, ops
+from tinygen.arena import arena, short
 from tinygen.budget import FLASH, RAM, Budget, model_code_bytes
 from tinygen.driver import Compiled
 from tinygen.footprint.measure import Footprint
 from tinygen.inspection import Inspection, TensorFacts
+from tinygen.limits import Refusal
 from tinygen.profile.counts import Counts
 from tinygen.profile.facts import Profile
 from tinygen.run.emulator import Emulator
@@ -24,7 +26,6 @@ from tinygen.selection import Selection
 from tinygen.target import PlatformIO, Target, Uart
 from tinygen.verify.compare import Verdict
 
-MAX_NAME = 60
 KERNELS = MappingProxyType(
     {
         "speed": "the fastest (--optimize speed)",
@@ -51,12 +52,6 @@ def kilobytes(count: int) -> str:
 
 def _shape(facts: TensorFacts) -> str:
     return f"{facts.dtype} {'x'.join(map(str, facts.shape)) or 'scalar'}"
-
-
-def short(name: str) -> str:
-    """A tensor's name as a person can read it: converters join the names of all that they fused with semicolons."""
-    first = name.split(";")[0]
-    return first if len(first) <= MAX_NAME else f"...{first[3 - MAX_NAME :]}"
 
 
 def _port(kind: str, facts: TensorFacts) -> tuple[str, str, str, str]:
@@ -86,9 +81,8 @@ def inspection(facts: Inspection) -> RenderableType:
         ports.add_row(*_port("output", tensor))
     total = f"{len(facts.operators)} operators, {facts.macs:,} MACs, {kilobytes(facts.constant_bytes)} of constants"
     parts: list[RenderableType] = [rows, "", ports, "", total]
-    if facts.arena_bytes is not None:
-        names = ", ".join(f"{short(t.name)} ({t.bytes:,})" for t in facts.peak)
-        parts += [f"arena {facts.arena_bytes:,} bytes; most alive at {facts.peak_at}: {names}"]
+    if facts.memory is not None:
+        parts += [f"arena {facts.memory.bytes:,} bytes", *(f"  {line}" for line in facts.memory.lines())]
     parts += [f"{name}: {text}" for name, text in compression.summary(facts.weights, False)]
     if facts.problems:
         parts += ["", Text("cannot be compiled:", "red"), *(Text(f"  {line}") for line in facts.problems)]
@@ -110,6 +104,8 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
     else:
         table.add_row("constants", kilobytes(facts["constant_bytes"]))
         table.add_row("arena", kilobytes(facts["arena_bytes"]))
+    for line in arena(result.graph, result.plan).lines():
+        table.add_row("", line)
     for name, text in compression.summary(compression.layers(result), target is not None):
         table.add_row(name, text)
     table.add_row(
@@ -389,6 +385,11 @@ def _platformio(names: PlatformIO) -> str:
     if not names.board:
         return "does not have this board"
     return f"board {names.board}, platform {names.platform}, framework {' or '.join(names.frameworks)}"
+
+
+def beyond_limits(refusal: Refusal) -> RenderableType:
+    """Which limits no choice of kernels keeps, and the best that was reached."""
+    return Group(Text("the limits cannot be kept", "red"), *(Text(f"  {line}") for line in refusal.lines()))
 
 
 def show(content: RenderableType) -> None:

@@ -1,0 +1,118 @@
+"""Turns a model, a board and limits into the program that keeps them, or into how near one came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinygen.arena import arena
+from tinygen.budget import Budget, model_code_bytes, need, weigh
+from tinygen.driver import Compiled, Model, compile_model
+from tinygen.footprint.measure import measure
+from tinygen.quant import Numerics
+from tinygen.target import Target
+from tinygen.variants import Optimize
+
+RAM, FLASH = "RAM", "flash"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most bytes that the model itself may take; None: as many as there are."""
+
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.ram_bytes is not None or self.flash_bytes is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """The model with the kernels for one goal."""
+
+    goal: Optimize
+    compiled: Compiled
+    budget: Budget | None
+    limits: Limits
+
+    @property
+    def ram_bytes(self) -> int:
+        """The arena: all variables of the model."""
+        return need(self.compiled).arena_bytes
+
+    @property
+    def flash_bytes(self) -> int:
+        """Constants, and the code of the layers where a compiler measured it."""
+        measured = self.budget is not None and self.budget.footprint.measured
+        code = model_code_bytes(self.compiled, self.budget.footprint) if self.budget and measured else 0
+        return need(self.compiled).constant_bytes + code
+
+    @property
+    def over(self) -> Mapping[str, tuple[int, int]]:
+        """The limits that it exceeds: what it takes, and the limit."""
+        taken = ((RAM, self.ram_bytes, self.limits.ram_bytes), (FLASH, self.flash_bytes, self.limits.flash_bytes))
+        return {kind: (found, most) for kind, found, most in taken if most is not None and found > most}
+
+    @property
+    def fits(self) -> bool:
+        """Whether board and limits allow it."""
+        return not self.over and (self.budget is None or self.budget.fits)
+
+
+@dataclass(frozen=True, eq=False)
+class Refusal:
+    """Attempts of which none keeps the limits."""
+
+    attempts: Sequence[Attempt]
+
+    def lines(self) -> Iterator[str]:
+        """Why, and the best that was reached."""
+        for kind in (RAM, FLASH):
+            over = [(attempt.over[kind], attempt) for attempt in self.attempts if kind in attempt.over]
+            if len(over) == len(self.attempts):
+                (best, most), attempt = min(over, key=lambda one: one[0][0])
+                yield (
+                    f"{kind}: the model takes {best:,} bytes at best (--optimize {attempt.goal.value}), "
+                    f"{best - most:,} more than the limit of {most:,}"
+                )
+        least = min(self.attempts, key=lambda attempt: attempt.ram_bytes)
+        yield from arena(least.compiled.graph, least.compiled.plan).lines()
+        yield "best of each:"
+        for attempt in self.attempts:
+            ram, flash = f"{attempt.ram_bytes:,} bytes of RAM", f"{attempt.flash_bytes:,} of flash"
+            yield f"  --optimize {attempt.goal.value}: {ram}, {flash}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        limits = self.attempts[0].limits
+        achieved = {a.goal.value: {"ram_bytes": a.ram_bytes, "flash_bytes": a.flash_bytes} for a in self.attempts}
+        return {
+            "fits": False,
+            "limits": {"ram_bytes": limits.ram_bytes, "flash_bytes": limits.flash_bytes},
+            "achieved": achieved,
+        }
+
+
+def compile_within(
+    model: Model,
+    board: Target | None,
+    name: str | None,
+    numerics: Numerics,
+    form: str,
+    goals: Sequence[Optimize],
+    limits: Limits,
+) -> list[Attempt]:
+    """Attempts for one goal after another, up to the first that fits; if none does, all of them.
+
+    Without board and limits the first goal it is.
+    """
+    attempts: list[Attempt] = []
+    for goal in goals:
+        compiled = compile_model(model, board, name, numerics, form, goal)
+        budget = weigh(compiled, board, measure(compiled, board)) if board else None
+        attempts.append(Attempt(goal, compiled, budget, limits))
+        if attempts[-1].fits:
+            break
+    return attempts
