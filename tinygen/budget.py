@@ -144,9 +144,9 @@ def weigh(compiled: Compiled, board: Target, footprint: Footprint) -> Budget:
 
 def model_code_bytes(compiled: Compiled, footprint: Footprint) -> int:
     """The code of the model's own functions."""
-    name = compiled.program.name
-    ports = [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
-    functions = {function.name for function in compiled.program.functions} | {f"{name}_invoke", *ports}
+    program = compiled.program
+    functions = {function.name for function in program.functions} | {stream.function for stream in program.streams}
+    functions |= {program.entry, *program.accessors}
     functions |= {function + UNPACKED for function in functions}
     return sum(footprint.function_bytes.get(function, 0) for function in functions)
 

@@ -64,16 +64,18 @@ def compile_model(
     numerics: Numerics = Numerics.TFLITE,
     form: str = "c",
     optimize: Optimize = Optimize.SPEED,
+    feed: bool = False,
 ) -> Compiled:
     """Compile `model` for a board, or as portable C without one, as a project of format `form`.
 
+    With `feed`, the caller gives the input row by row, and it never lies in RAM as a whole.
     Raises ModelError, and TargetError when there can be no such project for that board.
     """
     project.check_board(target, form)
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = in_best_order(passes.run(model.graph, (numerics,)))
-    choices, arena = plan_for(graph, numerics, core, optimize)
+    choices, arena = plan_for(graph, numerics, core, optimize, feed)
     program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)

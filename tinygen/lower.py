@@ -126,6 +126,16 @@ class Program:
     macs: int
 
     @property
+    def entry(self) -> str:
+        """The function that computes."""
+        return f"{self.name}_feed" if self.fed else f"{self.name}_invoke"
+
+    @property
+    def accessors(self) -> tuple[str, ...]:
+        """The functions that tell where inputs and outputs lie; an input that is given row by row has none."""
+        return tuple(port.symbol for port in (*(() if self.fed else self.inputs), *self.outputs))
+
+    @property
     def streams(self) -> tuple[Stream, ...]:
         """The layers that are computed row by row."""
         return tuple(step for step in self.steps if isinstance(step, Stream))

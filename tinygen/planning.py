@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from tinygen import ops
+from tinygen.errors import ModelError
 from tinygen.ir import Graph
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
@@ -65,8 +66,16 @@ def whole_cycles(choices: Choices, core: Core) -> float:
 
 def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> tuple[Choices, Plan]:
     """The smallest plan whose runs of rows take at most so many cycles more, and the kernels with the rows of it."""
+    ways = _ways(graph, choices, core, most, given)
+    if given and not ways:
+        raise ModelError(
+            "the input cannot be given row by row",
+            where=f"tensor '{graph.tensors[graph.inputs[0]].name}'" if graph.inputs else graph.name,
+            expected="one input [1, height, width, channels], read by convolutions, poolings or what works on pixels",
+            remedy="compile without --feed",
+        )
     best: tuple[Choices, Plan] | None = None
-    for way in _ways(graph, choices, core, most, given)[:MOST_TRIED]:
+    for way in ways[:MOST_TRIED]:
         if best and best[1].arena_bytes <= way.streaming.live_bytes:
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
@@ -76,16 +85,22 @@ def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: b
 
 
 def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> list[_Way]:
-    """What may be paid, that which needs least first: rows by their fastest kernels, and by those with less scratch."""
+    """What may be paid, that which needs least first: rows by their fastest kernels, and by those with less scratch.
+
+    An input that is given by rows is worth the least that it takes.
+    """
     small = tuple(replace(choice, small_rows=True) if choice else None for choice in choices)
     forms = [choices, small] if any(rows and rows.small for rows in _rows(choices)) else [choices]
     found = [
         _Way(form, streaming)
         for form in forms
-        for streaming in streamings(graph, kernels(form), _rows(form), price(core.features), most, given)
-        if not streaming.runs or streaming.extra_cycles <= most
+        for streaming in streamings(
+            graph, kernels(form), _rows(form), price(core.features), math.inf if given else most, given
+        )
     ]
-    return sorted(found, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
+    least = min((way.streaming.extra_cycles for way in found), default=0)
+    paid = [way for way in found if way.streaming.extra_cycles <= max(most, least)]
+    return sorted(paid, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
 
 
 def _rows(choices: Choices) -> list[Rows | None]:

@@ -122,6 +122,7 @@ def manifest(
         "core": core.name,
         "numerics": numerics,
         "optimize": optimize,
+        "feed": program.fed is not None,
         "header": f"{program.name}.h",
         "sources": [f"{places['src']}/{program.name}.c", f"{places['src']}/{program.name}_data.c"],
         "include_dirs": [places["include"]],

@@ -99,9 +99,8 @@ def _firmware_link(compiled: Compiled, folder: Path) -> list[str]:
 
 def _model_link(compiled: Compiled, core: Core, folder: Path) -> list[str]:
     """Keeps what an application calls, and what that needs."""
-    name = compiled.program.name
-    ports = [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
-    keep = [f"-Wl,-e,{name}_invoke", *(f"-Wl,-u,{symbol}" for symbol in (f"{name}_invoke", *ports))]
+    program = compiled.program
+    keep = [f"-Wl,-e,{program.entry}", *(f"-Wl,-u,{symbol}" for symbol in (program.entry, *program.accessors))]
     if "avr" in core.features:
         return [*keep, *AVR_LINK]
     (folder / SCRIPT).write_text(MODEL_SCRIPT, "utf-8")

@@ -90,7 +90,7 @@ def _measured(compiled: Compiled, board: Target, tools: Toolchain) -> Footprint:
             margin_bytes=0,
             stack_reserve_bytes=STACK_BYTES if firmware else 0,
             function_bytes=elf.function_bytes,
-            inference_stack=elf.stack(f"{compiled.program.name}_invoke"),
+            inference_stack=elf.stack(compiled.program.entry),
             program_stack=elf.program_stack() if firmware else NO_PROGRAM,
         )
 

@@ -32,7 +32,8 @@ PRICES: Mapping[str, Price] = MappingProxyType(
     {
         "mve": Price(0.2, 1, 60),
         "dsp": Price(1.0, 6, 60),
-        "v6m": Price(4, 20, 100),
+        "armv6m": Price(4, 20, 100),
+        "armv7m": Price(4, 20, 80),
         "": Price(6, 20, 100),
     }
 )

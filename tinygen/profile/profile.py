@@ -34,10 +34,13 @@ RANDOM_SAMPLE = 3
 
 
 def profile(compiled: Compiled, board: Target, budget: Budget, seed: int) -> Profile:
-    """One inference of `compiled`, which fits its board, with random input; raises TargetError and ToolError."""
+    """One inference of `compiled`, which fits its board, with random input; raises TargetError and ToolError.
+
+    A model that is given its input row by row is built alone, with a loop that feeds it.
+    """
     emulator = choose(board)
     tools = _tools(compiled, board.core)
-    firmware = emulator == UNICORN and is_firmware(compiled)
+    firmware = emulator == UNICORN and is_firmware(compiled) and compiled.program.fed is None
     built = compiled if firmware else _alone(compiled, board)
     sample = random_samples(compiled.graph, RANDOM_SAMPLE + 1, seed)[RANDOM_SAMPLE]
     ports = zip(built.program.inputs, sample, strict=True)
@@ -74,7 +77,8 @@ def _tools(compiled: Compiled, core: Core) -> Toolchain:
 def _alone(compiled: Compiled, board: Target) -> Compiled:
     """The same model as C alone."""
     numerics, goal = Numerics(compiled.manifest["numerics"]), Optimize(compiled.manifest["optimize"])
-    return compile_model(compiled.model, board, compiled.program.name, numerics, optimize=goal)
+    feed = compiled.program.fed is not None
+    return compile_model(compiled.model, board, compiled.program.name, numerics, optimize=goal, feed=feed)
 
 
 def _replay(

@@ -14,6 +14,7 @@ from tinygen.errors import ModelError, OutputError
 from tinygen.project import MANIFEST
 from tinygen.quant import Numerics
 from tinygen.target import Target
+from tinygen.variants import Optimize
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Project:
     board: Target | None
     environments: dict[str, str]
     numerics: Numerics
+    optimize: Optimize
+    feed: bool
     model: Path | None
     model_sha256: str
 
@@ -53,6 +56,8 @@ def _project(folder: Path, facts: dict[str, Any]) -> Project:
         target.load(facts["board"]) if facts["board"] else None,
         dict(facts["environments"]),
         Numerics(facts["numerics"]),
+        Optimize(facts["optimize"]),
+        bool(facts["feed"]),
         folder / facts["model"] if facts["model"] else None,
         str(facts["model_sha256"]),
     )
@@ -72,4 +77,6 @@ def compile_again(project: Project) -> Compiled:
             expected=f"{project.model_sha256[:12]}...",
             remedy="generate the project anew",
         )
-    return driver.compile_model(model, project.board, project.name, project.numerics)
+    return driver.compile_model(
+        model, project.board, project.name, project.numerics, optimize=project.optimize, feed=project.feed
+    )
