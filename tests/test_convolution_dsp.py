@@ -111,7 +111,7 @@ def test_shapes_of_real_networks(
 
 
 def test_one_output() -> None:
-    """Nothing beside it: it is computed twice."""
+    """Nothing beside it."""
     build = ModelBuilder()
     convolution(build, (1, 3, 3, 4), padding=VALID)
     convolution(build, (1, 1, 1, 5), kernel=(3, 5))
@@ -122,7 +122,7 @@ def test_both_ways_to_lay_out_the_input() -> None:
     """Outputs go in twos along one axis: the other one would leave more alone."""
     build = ModelBuilder()
     for height, width in ((3, 8), (8, 3), (2, 5), (5, 2)):
-        convolution(build, (1, height, width, 2), kernel=(3, 2), stride=(1, 1))
+        convolution(build, (1, height, width, 2), 20, kernel=(3, 2), stride=(1, 1))
     assert [numbers["turned"] for numbers in check(build)] == [False, True, True, False]
 
 

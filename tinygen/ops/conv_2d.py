@@ -203,8 +203,8 @@ SPEC = OpSpec(
             convolution_dsp.TEMPLATE,
             frozenset({"dsp"}),
             convolution_dsp.applies,
-            convolution_dsp.params,
-            convolution_dsp.rows,
+            convolution_dsp.own_params,
+            convolution_dsp.own_rows,
         ),
         Variant(
             "pointwise_v7m",

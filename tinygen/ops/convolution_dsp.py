@@ -28,6 +28,8 @@ MOST_TAPS = 18
 MOST_COPIES = 12
 """Words of four inputs, or bytes, that are widened one after another."""
 TAP_CYCLES = 14.5
+LONE_CYCLES = 0.65
+"""Of those of two outputs, for one alone."""
 COPY_CYCLES = 2
 LEAST_PARTS, SMALL_SCRATCH_BYTES = 4, 1792
 """Of a row that is computed in parts."""
@@ -144,7 +146,8 @@ class Layout:
 
     def cycles(self, filters: int) -> float:
         """About what it takes: enough to choose between the two ways."""
-        blocks = -(-self.along.output // 2) * -(-filters // CHANNELS)
+        pairs = self.along.output // 2 + self.along.output % 2 * LONE_CYCLES
+        blocks = pairs * -(-filters // CHANNELS)
         taps = blocks * self.along.kernel * (self.elements // 2) * TAP_CYCLES
         return self.down.output * (taps + self.along.columns * self.elements * COPY_CYCLES)
 
@@ -166,6 +169,22 @@ def params(context: Context) -> Kernel:
     return replace(
         _kernel(context, layout, {"by_row": False, "part": 0, "apart": window_walk.words(rule)}), overlaps=(rule,)
     )
+
+
+def with_lone_output(kernel: Kernel) -> Kernel:
+    """The same with instructions for an odd row's last output, which else is computed with the one before."""
+    return replace(kernel, values={**kernel.values, "lone": kernel.values["out_along"] % 2 == 1})
+
+
+def own_params(context: Context) -> Kernel:
+    """`params` of the kernel whose blocks are its own."""
+    return with_lone_output(params(context))
+
+
+def own_rows(context: Context) -> Rows | None:
+    """And its rows."""
+    found = rows(context)
+    return found and replace(found, kernel=with_lone_output(found.kernel))
 
 
 def rows(context: Context) -> Rows | None:
@@ -253,6 +272,7 @@ def _kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel
         "out_channels": len(found.rows),
         "blocks_words": words.size,
         "finish": finish.values,
+        "lone": False,
         **more,
     }
     return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes)
@@ -331,6 +351,7 @@ def _loop(layout: Layout) -> dict[str, Any]:
         "column_bytes": layout.column_bytes,
         "pixel_words": layout.along.step * column_words,
         "tap_words": [tap * layout.along.dilation * column_words for tap in layout.taps],
+        "tap_columns": [tap * layout.along.dilation for tap in layout.taps],
         "taps": _loads(layout),
         "words_a_round": words_a_round,
         "rounds": words // words_a_round,
