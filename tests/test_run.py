@@ -210,10 +210,11 @@ def test_the_real_chips_cycles_on_an_uno(platformio: None, tmp_path: Path) -> No
     assert "simavr counts the cycles of the real chip" in tinygen("run", tmp_path / "p")[0]
 
 
-def test_a_bare_environment_of_platformio(platformio: None, tmp_path: Path) -> None:
+def test_a_bare_environment_of_platformio(platformio: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = EXAMPLES / "digits" / "digits.tflite"
     tinygen("compile", model, "--board", "nucleo_l4r5zi", "--output", tmp_path / "p")
-    assert as_json("run", tmp_path / "p", "--samples", 1)["same"]
+    monkeypatch.chdir(tmp_path)
+    assert as_json("run", "p", "--samples", 1)["same"], "a folder named from where one is"
     assert (tmp_path / "p" / ".pio" / "build" / "nucleo_l4r5zi_bare" / "firmware.elf").is_file()
     message = complaint("run", tmp_path / "p", "--env", "elsewhere")
     assert message.startswith(f"{tmp_path / 'p'}: the project does not build, found UnknownEnvNamesError: ")

@@ -48,7 +48,7 @@ def build(project: Project, kind: str, environment: str | None = None) -> Path:
 def _platformio(project: Project, environment: str) -> Path:
     if not importlib.util.find_spec("platformio"):
         raise ToolError(f"{PIO} is not installed", remedy="pip install 'tinygen[pio]'")
-    command = [sys.executable, "-m", "platformio", "run", "-d", str(project.folder), "-e", environment]
+    command = [sys.executable, "-m", "platformio", "run", "-d", ".", "-e", environment]
     _run(command, project.folder)
     return _made(project.folder / ".pio" / "build" / environment / "firmware.elf")
 
