@@ -98,6 +98,21 @@ def test_a_converter_that_crashes_or_hangs_costs_one_line(
         Converter(limit_seconds=0.3 if request_ == "hang" else 60).ask(request_)
 
 
+def test_after_an_interrupt_the_next_request_gets_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "WORKER", "tests.quantize.failing_worker")
+    converter = Converter()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.pickle, "load", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            converter.ask("hang")
+    with pytest.raises(ConversionError, match="found signal 6"):
+        converter.ask("crash")
+    converter.close()
+
+
 def test_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(QuantizeError, match="another backend, found jax; set KERAS_BACKEND=tensorflow"):

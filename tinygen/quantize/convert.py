@@ -58,6 +58,9 @@ class Converter:
                 content, problem = self._answer((request, arguments))
             except (EOFError, BrokenPipeError, pickle.UnpicklingError):
                 raise _crash(self._end(_GRACE_SECONDS)) from None
+            except BaseException:  # interrupted: an answer that still comes would be taken for that to the next request
+                self._end(0)
+                raise
         if problem:
             raise _refusal(problem)
         return bytes(content)
