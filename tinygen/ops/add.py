@@ -133,9 +133,7 @@ def _proved_params(context: Context, sign: int) -> Kernel:
 def _words_params(context: Context, sign: int) -> Kernel:
     """The same of whole tensors, four elements of each input at a time and the rest one by one."""
     count = context.output.size
-    starts = np.array([*range(0, count - 3, 4), *range(count // 4 * 4, count)])
-    sizes = np.diff(starts, append=count)
-    rules = tuple(overlap.of_blocks(operand, starts, sizes, 1, 1) for operand in range(2))
+    rules = tuple(overlap.of_rows(operand, count, 1, 1, 4 if count >= 4 else 1) for operand in range(2))
     return replace(_proved_params(context, sign), overlaps=rules)
 
 

@@ -141,16 +141,22 @@ def overlaps(context: Context) -> tuple[Overlap, ...]:
 
 def _overlap(context: Context, index: int) -> Overlap:
     source, target = context.input(index), context.output
-    loops = _loops(context)
-    depth = _place(loops, index)["depth"]
+    *outer, inner = _loops(context) or (Loop(1, (1, 1, 1)),)
     at = np.zeros(1, np.int64)
-    for loop in loops:
+    for loop in outer:
         at = (at[:, None] + np.arange(loop.extent) * loop.strides[index]).ravel()
-    again = np.arange(len(at)) % math.prod(loop.extent for loop in loops[depth:]) != 0
+    moving = [depth for depth, loop in enumerate([*outer, inner]) if loop.strides[index]]
+    around = math.prod(loop.extent for loop in outer[max(moving, default=-1) + 1 :])
+    first = np.array([0, 1])
+    # of the innermost loop the first step, then all others: how far they are apart does not change between those
+    rest = np.array([1, inner.extent]) if inner.strides[index] else np.array([0, 0])
+    silent = (np.arange(len(at)) % around != 0)[:, None, None]
+    reads = np.where(silent, 0, at[:, None, None] + np.stack([first, rest]))
+    writes = np.arange(len(at))[:, None, None] * inner.extent + np.stack([first, [1, inner.extent]])
     item = DTYPES[target.dtype].itemsize
-    reads = np.where(again[:, None], 0, at[:, None] + np.array([0, 1])) * item
-    writes = (np.arange(len(at))[:, None] + np.array([0, 1])) * item
-    return overlap.of_steps(index, reads, writes, source.bytes, target.bytes)
+    return overlap.of_steps(
+        index, reads.reshape(-1, 2) * item, writes.reshape(-1, 2) * item, source.bytes, target.bytes
+    )
 
 
 def _loops(context: Context) -> tuple[Loop, ...]:

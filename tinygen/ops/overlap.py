@@ -8,6 +8,8 @@ from tinygen.ir import DTYPES, Array
 from tinygen.ops.spec import Context, Overlap
 
 NOWHERE = 2**40
+DECIDING = 5
+"""Blocks of equal size, beyond which those in the middle need no look."""
 
 
 def of_steps(
@@ -53,7 +55,7 @@ def of_blocks(operand: int, starts: Array, sizes: Array, in_bytes: int, out_byte
 
 def of_rows(operand: int, rows: int, in_bytes: int, out_bytes: int, block: int = 1) -> Overlap:
     """The same where all blocks have `block` rows, the last one what is left."""
-    starts = np.arange(0, rows, block)
+    starts = _ends(np.arange(0, rows, block))
     return of_blocks(operand, starts, np.minimum(rows - starts, block), in_bytes, out_bytes)
 
 
@@ -77,11 +79,16 @@ def of_matrix(context: Context, blocks: Array, rows_at_once: int = 1) -> Overlap
     width = context.output.shape[-1]
     rows = context.output.size // width
     depth = context.input(0).size // rows
-    firsts = np.minimum(np.arange(0, rows, rows_at_once), max(rows - rows_at_once, 0))
+    firsts = _ends(np.minimum(np.arange(0, rows, rows_at_once), max(rows - rows_at_once, 0)))
     at = np.minimum(firsts[:, None] + np.arange(rows_at_once), rows - 1)[:, None, :, None, None]
     writes = at * width + blocks[None, :, None, :, :]
     reads = np.broadcast_to(at * depth + np.array([0, depth]), writes.shape)
     return of_steps(0, reads.reshape(-1, 2), writes.reshape(-1, 2), rows * depth, rows * width)
+
+
+def _ends(starts: Array) -> Array:
+    """The blocks that decide: from the first two to the last whole ones, bounds grow or shrink evenly."""
+    return starts if len(starts) <= DECIDING else np.concatenate([starts[:2], starts[-3:]])
 
 
 def words(rule: Overlap | None, of: str = "the input") -> str:
