@@ -16,6 +16,7 @@ Runs = Mapping[str, Sequence[Array]]
 Costs = Mapping[str, Mapping[str, int]]
 """Row -> what `measure.cost` says."""
 BASE = "int8-ptq"
+GOALS = ("speed", "compact")
 SIGNIFICANT = 2
 """Standard errors from which a difference counts."""
 NOTABLE = 0.95
@@ -53,10 +54,10 @@ def estimate(runs: Sequence[Array]) -> Estimate:
 
 
 def markdown(runs: Runs, costs: Costs) -> str:
-    """The table of one data set; costs are shares of those of the row `int8-ptq` with kernels for the same goal."""
+    """The table of one data set; see Shares for its costs."""
     lines = [
-        "| | test accuracy, % | against | difference, points | cycles | flash | flash, `--optimize flash` | brings |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | test accuracy, % | against | difference, points | cycles | flash | compact: cycles | flash | brings |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     titles = {row.key: row.title for row in ROWS}
     for row in ROWS:
@@ -64,19 +65,19 @@ def markdown(runs: Runs, costs: Costs) -> str:
             change = difference(runs[row.key], runs[row.control]) if row.control in runs else None
             shares = Shares.of(costs, row.key)
             cells = [row.title, accuracy(runs[row.key]).points(), titles.get(row.control, "")]
-            cells += [change.points(signed=True) if change else "", *(shares.cells() if shares else ["", "", ""])]
+            cells += [change.points(signed=True) if change else "", *(shares.cells() if shares else [""] * 4)]
             lines.append("| " + " | ".join([*cells, verdict(change, shares) if change and shares else ""]) + " |")
     return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Shares:
-    """What a model costs as shares of the same costs of int8 after training."""
+    """What a model costs as shares of what int8 after training costs with `--optimize speed`."""
 
     cycles: float
     flash: float
-    least_flash: float
-    """The flash with the kernels that `--optimize flash` chooses."""
+    compact_cycles: float
+    compact_flash: float
 
     @staticmethod
     def of(costs: Costs, key: str) -> Shares | None:
@@ -84,18 +85,20 @@ class Shares:
         if key not in costs or BASE not in costs:
             return None
         base, own = costs[BASE], costs[key]
-        return Shares(*(own[what] / base[what] for what in ("cycles_speed", "constants_speed", "constants_flash")))
+        return Shares(
+            *(own[f"{what}_{goal}"] / base[f"{what}_speed"] for goal in GOALS for what in ("cycles", "constants"))
+        )
 
     def cells(self) -> list[str]:
         """The shares as the table shows them."""
-        return [f"{share:.2f}" for share in (self.cycles, self.flash, self.least_flash)]
+        return [f"{share:.2f}" for share in (self.cycles, self.flash, self.compact_cycles, self.compact_flash)]
 
 
 def verdict(change: Estimate, shares: Shares) -> str:
     """What a row brings against its control, in words that follow from the numbers."""
     gains = ["accuracy"] if change.mean > SIGNIFICANT * change.error else []
     gains += [f"{1 - shares.cycles:.0%} of the cycles"] if shares.cycles < NOTABLE else []
-    least = min(shares.flash, shares.least_flash)
+    least = min(shares.flash, shares.compact_flash)
     gains += [f"{1 - least:.0%} of the weights' flash"] if least < NOTABLE else []
     text = ", ".join(gains) or "nothing"
     return f"{text}; costs accuracy" if -change.mean > SIGNIFICANT * change.error else text

@@ -134,7 +134,7 @@ def test_the_macs_are_those_of_the_layers() -> None:
 
 def test_pruned_channels_meet_the_budget_and_the_accuracy_recovers() -> None:
     model = trained()
-    pruned = prune_channels(model, TRAIN, VALIDATION, share=0.5, rounds=2, epochs=6, learning_rate=5e-3)
+    pruned = prune_channels(model, TRAIN, VALIDATION, share=0.5, rounds=1, epochs=3, learning_rate=1e-2)
     before, after = (macs(found, np.ones(found.size, bool)) for found in (channels_of(model), channels_of(pruned)))
     assert 0.3 * before < after <= 0.5 * before
     assert all(pruned.get_layer(name).filters % 4 == 0 for name in ("stem", "pointwise", "wide"))
@@ -163,7 +163,7 @@ def test_impossible_wishes_are_refused(options: dict[str, Any], message: str) ->
 
 
 def test_magnitude_pruning_leaves_exactly_the_wanted_zeros() -> None:
-    pruned = prune_magnitude(trained(), TRAIN, VALIDATION, sparsity=0.6, epochs=4, learning_rate=5e-3)
+    pruned = prune_magnitude(trained(), TRAIN, VALIDATION, sparsity=0.6, epochs=2, learning_rate=5e-3)
     for name in ("stem", "pointwise", "wide", "classifier"):
         kernel = pruned.get_layer(name).get_weights()[0]
         assert (kernel == 0).sum() == round(0.6 * kernel.size)
@@ -172,7 +172,7 @@ def test_magnitude_pruning_leaves_exactly_the_wanted_zeros() -> None:
 
 
 def test_two_of_four_is_shared_by_the_filters_of_a_block() -> None:
-    pruned = prune_pattern(trained(), TRAIN, VALIDATION, pattern="2:4", epochs=4, learning_rate=5e-3)
+    pruned = prune_pattern(trained(), first(TRAIN, 256), VALIDATION, pattern="2:4", epochs=2, learning_rate=5e-3)
     for name, block in (("wide", 4), ("pointwise", 4), ("classifier", 8)):
         kernel = pruned.get_layer(name).get_weights()[0]
         fours = (kernel == 0).reshape(-1, 4, kernel.shape[-1])

@@ -10,9 +10,10 @@ from scripts.study import sets, table
 from scripts.study.__main__ import main
 from scripts.study.techniques import ROWS, SETS
 
-KEYS = ("float", "float-extra", "int8-ptq", "int8-extra", "channels")
+KEYS = ("float", "int8-ptq", "channels")
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves a model
 def test_the_short_form_proves_measures_and_prints_its_table(tmp_path: Path) -> None:
     arguments = [str(tmp_path), "--short", "--rows", ",".join(KEYS)]
     found = CliRunner().invoke(main, arguments, catch_exceptions=False)
@@ -21,7 +22,7 @@ def test_the_short_form_proves_measures_and_prints_its_table(tmp_path: Path) -> 
     rows = [line.split(" | ") for line in lines if line.startswith("| ") and not line.startswith("| |")]
     assert [row[0].removeprefix("| ") for row in rows] == [row.title for row in ROWS if row.key in KEYS]
     by_title = {row[0].removeprefix("| "): row for row in rows}
-    assert by_title["int8, post-training"][4:7] == ["1.00", "1.00", "1.00"]
+    assert by_title["int8, post-training"][4:6] == ["1.00", "1.00"]
     assert float(by_title["channels, half the MACs"][4]) < 0.62  # cycles on the Cortex-M4
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     again = CliRunner().invoke(main, arguments, catch_exceptions=False)
@@ -59,13 +60,13 @@ def test_an_estimate_has_the_larger_of_two_errors() -> None:
 @pytest.mark.parametrize(
     ("change", "shares", "words"),
     [
-        ((0.001, 0.002), (1.0, 1.0, 0.98), "nothing"),
-        ((0.01, 0.002), (1.0, 1.0, 1.0), "accuracy"),
-        ((-0.01, 0.002), (0.5, 0.8, 0.6), "50% of the cycles, 40% of the weights' flash; costs accuracy"),
-        ((-0.003, 0.002), (1.2, 1.0, 1.0), "nothing"),
+        ((0.001, 0.002), (1.0, 1.0, 1.02, 0.98), "nothing"),
+        ((0.01, 0.002), (1.0, 1.0, 1.0, 1.0), "accuracy"),
+        ((-0.01, 0.002), (0.5, 0.8, 0.7, 0.6), "50% of the cycles, 40% of the weights' flash; costs accuracy"),
+        ((-0.003, 0.002), (1.2, 1.0, 1.2, 1.0), "nothing"),
     ],
 )
 def test_what_a_technique_brings_follows_from_the_numbers(
-    change: tuple[float, float], shares: tuple[float, float, float], words: str
+    change: tuple[float, float], shares: tuple[float, float, float, float], words: str
 ) -> None:
     assert table.verdict(table.Estimate(*change), table.Shares(*shares)) == words

@@ -13,7 +13,7 @@ from tinygen.quantize.data import Data
 from tinygen.quantize.evaluate import score_keras
 from tinygen.quantize.training import fit, gives_probabilities, log_probabilities
 
-TRAIN, VALIDATION = first(digits().train, 128), first(digits().validation, 128)
+TRAIN, VALIDATION = first(digits().train, 96), first(digits().validation, 128)
 
 
 def _network(activation: str | None = "softmax") -> keras.Model:
@@ -83,10 +83,10 @@ def test_logits_are_trained_as_logits() -> None:
     ("data", "message"),
     [
         (Data(TRAIN.x[:, :4], TRAIN.y, "a.npz"), "a.npz: the samples have another shape .* found .4, 8, 1., expected"),
-        (Data(TRAIN.x, None, "a.npz"), "a.npz: each sample needs its class, found no labels, expected 128 integers"),
-        (Data(TRAIN.x, TRAIN.x[:, 0, 0, 0], "a.npz"), r"found labels float32\[128\], expected 128 integers"),
-        (Data(TRAIN.x, np.full(128, 10), "a.npz"), "a label is no class of the model, found 10, expected 0 to 9"),
-        (Data(TRAIN.x, np.full(128, -1), "a.npz"), "a label is no class of the model, found -1, expected 0 to 9"),
+        (Data(TRAIN.x, None, "a.npz"), "a.npz: each sample needs its class, found no labels, expected 96 integers"),
+        (Data(TRAIN.x, TRAIN.x[:, 0, 0, 0], "a.npz"), r"found labels float32\[96\], expected 96 integers"),
+        (Data(TRAIN.x, np.full(96, 10), "a.npz"), "a label is no class of the model, found 10, expected 0 to 9"),
+        (Data(TRAIN.x, np.full(96, -1), "a.npz"), "a label is no class of the model, found -1, expected 0 to 9"),
         (Data(TRAIN.x[:0], np.zeros(0, int), "a.npz"), "a.npz: there are no samples"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -56,15 +55,11 @@ def _gradients(model: keras.Model, data: Data) -> Iterator[dict[str, Array]]:
     loss = cross_entropy(model, data.x)
     variables = model.trainable_variables
 
-    def gradients(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            value = loss(y, model(x, training=False))
-        return tape.gradient(value, [variable.value for variable in variables])
-
-    compiled = tf.function(gradients)
+    assert data.y is not None
     for start in range(0, min(len(data.x), BATCH * BATCHES), BATCH):
-        assert data.y is not None
-        values = compiled(data.x[start : start + BATCH], data.y[start : start + BATCH])
+        with tf.GradientTape() as tape:
+            value = loss(data.y[start : start + BATCH], model(data.x[start : start + BATCH], training=False))
+        values = tape.gradient(value, [variable.value for variable in variables])
         yield {
             variable.path: np.zeros(variable.shape) if value is None else np.asarray(value)
             for variable, value in zip(variables, values, strict=True)
