@@ -131,7 +131,7 @@ def test_a_model_that_keras_cannot_load(request_: list[str], tmp_path: Path) -> 
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's model, trained shortly, and its sets."""
     folder = tmp_path_factory.mktemp("fit")
-    script = [sys.executable, str(ROOT / "examples" / "fit" / "train.py"), "--output", str(folder), "--epochs", "6"]
+    script = [sys.executable, str(ROOT / "examples" / "fit" / "train.py"), "--output", str(folder), "--epochs", "4"]
     subprocess.run(script, check=True, capture_output=True)
     return folder
 
@@ -139,7 +139,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(folder: Path, *others: object) -> list[str]:
     """The command for the model and sets in a folder, with a loss that so short a training can keep to."""
     options = [part for name in ("train", "calib", "val", "test") for part in (f"--{name}", folder / f"{name}.npz")]
-    return list(map(str, ["optimize", folder / "model.keras", *options, "--max-drop", "5%", *others]))
+    return list(map(str, ["optimize", folder / "model.keras", *options, "--max-drop", "10%", *others]))
 
 
 def emulated(folder: Path, report: Any, count: int, form: str = "cmake") -> tuple[int, int]:
@@ -171,7 +171,7 @@ def stopped(command: list[str], cache: Path) -> str:
 def test_a_model_too_large_for_a_blue_pill_is_made_to_fit(trained: Path, tmp_path: Path) -> None:
     """Stopped on the way and started again; then compiled, and run on the whole test set in the emulator."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("techniques: [int8, int8_qat, channels: {share: [0.9, 0.3], epochs: 3}]")
+    recipe.write_text("techniques: [int8, int8_qat, channels: {share: [0.9, 0.3], epochs: 2}]")
     out = tmp_path / "out"
     command = arguments(trained, "--board", "bluepill_f103c8", "--recipe", recipe, "--output", out)
     kept = f"what was finished is kept in {out}/.cache"
@@ -193,7 +193,7 @@ def test_a_model_too_large_for_a_blue_pill_is_made_to_fit(trained: Path, tmp_pat
 def test_and_for_an_uno(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A student with a quarter of the channels, in 2 kB of RAM; what it runs is PlatformIO's own build."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("techniques: [distill: {width: 0.25, epochs: 12}]")
+    recipe.write_text("techniques: [distill: {width: 0.25, epochs: 10}]")
     out = tmp_path / "out"
     report = as_json(*arguments(trained, "--board", "uno", "--recipe", recipe, "--output", out))
     assert [each["state"] for each in report["candidates"]] == ["chosen"]

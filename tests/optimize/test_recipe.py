@@ -75,6 +75,14 @@ def test_the_default_ladder_starts_with_int8_and_tries_nothing_twice() -> None:
     assert len({each.title for each in found}) == len(found)
 
 
+def test_the_documentation_has_all_settings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "optimize.md").read_text("utf-8")
+    table = [line for line in text.splitlines() if line.startswith("| `")]
+    for name, technique in TECHNIQUES.items():
+        (row,) = [line for line in table if f"`{name}`" in line.split("|")[1]]
+        assert [setting for setting in technique.settings if f"`{setting}`" not in row] == []
+
+
 def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
     text = """\
         techniques:
