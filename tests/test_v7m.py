@@ -77,7 +77,7 @@ def test_random_windows() -> None:
         choice = {
             "padding": SAME if kernel[0] * 2 > height or kernel[1] > width else build.pick([SAME, VALID]),
             "stride": tuple(int(step) for step in rng.integers(1, 4, 2)),
-            "dilation": (build.pick([1, 1, 2]), 1),
+            "dilation": (build.pick([1, 1, 2]), build.pick([1, 1, 3])),
             "activation": build.pick([NONE, RELU, RELU6]),
             "slope": 10 ** rng.uniform(-4, -2),
             "x_zero": build.random_zero_point(),
@@ -105,6 +105,10 @@ def test_inputs_too_large_for_a_copy_inside_a_border() -> None:
         {"shape": (1, 8, 8, 16), "filters": 8, "kernel": (1, 1), "stride": (2, 2)},
         {"shape": (1, 40, 1, 6), "filters": 8, "kernel": (5, 1)},
         {"shape": (1, 1, 40, 6), "filters": 8, "kernel": (1, 5)},
+        {"shape": (1, 1, 40, 6), "filters": 8, "kernel": (1, 5), "dilation": (1, 3)},
+        {"shape": (1, 1, 200, 7), "filters": 8, "kernel": (1, 5), "dilation": (1, 3)},
+        {"shape": (1, 9, 9, 7), "filters": 8, "dilation": (2, 2)},
+        {"shape": (1, 9, 9, 4), "filters": 8, "dilation": (1, 3), "padding": VALID},
     ],
 )
 def test_windows_of_real_networks(options: dict[str, Any]) -> None:

@@ -50,11 +50,11 @@ class Scales:
 
 
 def applies(context: Context) -> bool:
-    """One group, no gaps in the rows of the window, two inputs in each, at least a block of channels that fit."""
+    """One group, two inputs or more one behind the other, at least a block of channels that fit."""
     whole = context.input(1).shape[3] == context.input(0).shape[3]
     window = convolution_geometry(context)
     long = _row_inputs(window, context.constant(1)[0].size) >= INPUTS
-    return whole and long and window.dilation[1] == 1 and _fits(context, CONVOLUTION)
+    return whole and long and _fits(context, CONVOLUTION)
 
 
 def rows_apply(context: Context) -> bool:
@@ -106,6 +106,7 @@ def _kernel(context: Context, operands: weighted.Operands, window: Geometry) -> 
         "words": scales.table.shape[1],
         "unrolled": UNROLLED,
         "odd": _row_inputs(window, inputs) % INPUTS == 1,
+        "dilated": _is_dilated(window),
         "limits": None if limits == quant.RANGES["int8"] else limits,
     }
     weights = np.stack([found.rows[start : start + CHANNELS].T for start in starts]).astype(np.int8)
@@ -115,7 +116,7 @@ def _kernel(context: Context, operands: weighted.Operands, window: Geometry) -> 
 
 def _bytes_behind(context: Context, window: Geometry, inputs: int) -> int:
     """Of scratch: one window, or the input inside its border."""
-    if not window.padded:
+    if not window.padded and not _is_gathered(window):
         return 0
     x = context.input(0)
     return math.prod(_reach(window)) * x.shape[3] if _is_copied(window, x) else inputs
@@ -123,6 +124,8 @@ def _bytes_behind(context: Context, window: Geometry, inputs: int) -> int:
 
 def _row_inputs(window: Geometry, inputs: int) -> int:
     """Inputs under an output that lie one behind another; all where the window is as wide as its input."""
+    if _is_dilated(window):
+        return inputs // math.prod(window.kernel)
     whole = window.kernel[1] == window.input[1] and window.dilation[0] == 1 and not window.pad[1]
     return inputs if whole else inputs // window.kernel[0]
 
@@ -135,22 +138,36 @@ def _numbers(context: Context, window: Geometry, inputs: int, channels: int, shi
     size = _reach(window) if copy else window.input
     row = size[1] * depth
     insides = [(0, window.output[axis]) if copy else _inside(window, axis) for axis in range(2)]
+    if _is_gathered(window):
+        insides = [(0, 0), (0, 0)]
+    gap = (window.dilation[1] - 1) * depth if _is_dilated(window) else row * window.dilation[0] - line
     read = [min(window.input[axis], size[axis] - pad[axis]) for axis in range(2)]
     border = pad[0] * row + pad[1] * depth
     return [
         *(len(byte_pairs.block_starts(channels, CHANNELS)), inputs),
-        *(line // INPUTS * INPUTS, row * window.dilation[0] - line),
+        *(line // INPUTS * INPUTS, gap),
         *(x.size // (math.prod(window.input) * depth), *window.input, depth, *window.output, channels),
-        *(*window.kernel, *window.stride, window.dilation[0], *pad, *insides[0], *insides[1]),
+        *(*window.kernel, *window.stride, *window.dilation, *pad, *insides[0], *insides[1]),
         *(0 if copy else -border, window.stride[0] * row, window.stride[1] * depth),
         *((size[0] * row, row, border, read[0], read[1] * depth) if copy else (0, 0, 0, 0, 0)),
         *(x.zero_point, shift),
     ]
 
 
+def _is_dilated(window: Geometry) -> bool:
+    """Whether there are gaps between the window's columns."""
+    return window.dilation[1] > 1 and window.kernel[1] > 1
+
+
+def _is_gathered(window: Geometry) -> bool:
+    """Whether what lies under an output is no run of rows equally far apart."""
+    return _is_dilated(window) and window.kernel[0] > 1
+
+
 def _is_copied(window: Geometry, x: Tensor) -> bool:
     """Whether a copy of the input inside its border is small: no window is then gathered on its own."""
-    return window.padded and x.shape[0] == 1 and math.prod(_reach(window)) * x.shape[3] <= MOST_COPIED
+    small = x.shape[0] == 1 and not _is_gathered(window)
+    return window.padded and small and math.prod(_reach(window)) * x.shape[3] <= MOST_COPIED
 
 
 def _reach(window: Geometry) -> tuple[int, int]:
