@@ -72,10 +72,10 @@ def _zeros(pruned: list[Layer], board: bool) -> list[tuple[str, str]]:
     share = 100 * sum(layer.zeros for layer in pruned) // sum(layer.weights for layer in pruned)
     used = sum(layer.left_out for layer in pruned)
     text = f"{share} % of the weights of {_layers(len(pruned))}"
-    if used == len(pruned):
-        return [("zeros", f"{text}, all of them left out")]
     if not board:
         return [("zeros", f"{text}; `tinygen compile --board` tells whether a kernel leaves them out")]
+    if used == len(pruned):
+        return [("zeros", f"{text}, all of them left out")]
     left = f"left out in {used}; those of the others" if used else "they"
     why = "bring nothing: too few, or not in the blocks that kernels for this core skip (docs/compression.md)"
     return [("zeros", f"{text}: {left} {why}")]

@@ -24,6 +24,7 @@ from tinygen.ops import (
     packed_words,
     pointwise_dsp,
     pointwise_mve,
+    sparse_weights,
     weighted,
     window_rows,
     window_walk,
@@ -115,6 +116,17 @@ def packed_params(context: Context) -> Kernel:
     return packed_weights.kernel(context, params(context))
 
 
+def sparse_params(context: Context) -> Kernel:
+    """The same without the weights that are zero."""
+    return sparse_weights.kernel(context, params(context))
+
+
+def _is_sparse(context: Context) -> bool:
+    filters = context.input(1)
+    per_group = filters.shape[0] * filters.shape[3] // context.input(0).shape[3]
+    return sparse_weights.applies(context, per_group)
+
+
 def _is_pointwise(context: Context) -> bool:
     """A 1x1 kernel that reads every pixel once and all its channels."""
     window = convolution_geometry(context)
@@ -152,6 +164,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and compressed_dsp.pointwise_is_sparse(context),
             compressed_dsp.sparse_pointwise,
+            block=pointwise_dsp.PIXELS,
         ),
         Variant(
             "pointwise_dsp",
@@ -221,6 +234,12 @@ SPEC = OpSpec(
             lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
             lanes_v7m.matrix,
         ),
+        Variant(
+            "pointwise_sparse",
+            "kernels/conv_2d.pointwise.sparse.c.j2",
+            when=lambda context: _is_pointwise(context) and _is_sparse(context),
+            params=sparse_params,
+        ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant(
             "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
@@ -235,6 +254,7 @@ SPEC = OpSpec(
             convolution_v6m.applies,
             lanes_v7m.convolution,
         ),
+        Variant("sparse", "kernels/conv_2d.sparse.c.j2", when=_is_sparse, params=sparse_params),
         Variant("c", TEMPLATE, rows=rows),
     ),
     compact=(

@@ -22,6 +22,7 @@ from tinygen.ops import (
     overlap,
     packed_weights,
     real_scale,
+    sparse_weights,
     weighted,
 )
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
@@ -110,11 +111,21 @@ def params(context: Context) -> Kernel:
 
 
 def packed_params(context: Context) -> Kernel:
-    """The same with the weights in fewer bits, each row a pixel of a 1x1 convolution."""
+    """The same with the weights in fewer bits."""
+    return packed_weights.kernel(context, _by_pixels(context))
+
+
+def sparse_params(context: Context) -> Kernel:
+    """The same without the weights that are zero."""
+    return sparse_weights.kernel(context, _by_pixels(context))
+
+
+def _by_pixels(context: Context) -> Kernel:
+    """The numbers of a 1x1 convolution, each row a pixel."""
     plain = params(context)
     units, depth = context.input(1).shape
     rows = {"pixels": plain.values["batches"], "in_channels": depth, "out_channels": units}
-    return packed_weights.kernel(context, replace(plain, values={**plain.values, **rows}))
+    return replace(plain, values={**plain.values, **rows})
 
 
 def cost(context: Context) -> Cost:
@@ -176,6 +187,12 @@ SPEC = OpSpec(
             convolution_v7m.rows,
         ),
         Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), lanes_v7m.matrix_applies, lanes_v7m.matrix),
+        Variant(
+            "sparse",
+            "kernels/conv_2d.pointwise.sparse.c.j2",
+            when=lambda context: sparse_weights.applies(context, context.input(1).shape[0]),
+            params=sparse_params,
+        ),
         Variant("c", "kernels/fully_connected.c.j2"),
     ),
     compact=(

@@ -106,7 +106,7 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
         table.add_row("arena", kilobytes(facts["arena_bytes"]))
     for line in arena(result.graph, result.plan).lines():
         table.add_row("", line)
-    for name, text in compression.summary(compression.layers(result), target is not None):
+    for name, text in compression.summary(compression.layers(result)):
         table.add_row(name, text)
     table.add_row(
         "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {facts['name']}_invoke())"
