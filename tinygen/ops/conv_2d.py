@@ -171,8 +171,9 @@ SPEC = OpSpec(
             "kernels/conv_2d.pointwise.dsp.c.j2",
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and pointwise_dsp.applies(context),
-            pointwise_dsp.params,
+            pointwise_dsp.own_params,
             block=pointwise_dsp.PIXELS,
+            partial=pointwise_dsp.LONE_CYCLES,
         ),
         Variant(
             "one_pixel_sparse_dsp",

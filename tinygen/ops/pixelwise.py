@@ -15,7 +15,7 @@ def rows(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
     row = of_one_row(context)
     if row is None or not variant.when(row):
         return None
-    extra = _partial_blocks(context, spec.cost(context), variant.block)
+    extra = _partial_blocks(context, spec.cost(context), variant)
     return Rows((variant.params or spec.params)(row), variant.template, extra_cycles=extra)
 
 
@@ -42,8 +42,14 @@ def _one_row(tensor: Tensor) -> Tensor:
     return replace(tensor, shape=(1, 1, *tensor.shape[2:]))
 
 
-def _partial_blocks(context: Context, cost: Cost, block: int) -> int:
+def _partial_blocks(context: Context, cost: Cost, variant: Variant) -> int:
     """About the cycles for pixels that fill the last block of each row, less those of the whole."""
     _, height, width, _ = context.output.shape
-    filled = height * -(-width // block) - -(-height * width // block)
-    return filled * block * cost.macs // (height * width)
+    extra = height * _blocks(width, variant) - _blocks(height * width, variant)
+    return round(extra * variant.block * cost.macs / (height * width))
+
+
+def _blocks(pixels: int, variant: Variant) -> float:
+    """How many, by the time that they take."""
+    full, rest = divmod(pixels, variant.block)
+    return full + (variant.partial if rest else 0)

@@ -5,6 +5,8 @@ Two pixels by four channels at a time; the pixels are widened to int16 first, on
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinygen.ops import byte_pairs, dsp, overlap, weighted
 from tinygen.ops.byte_pairs import WORD_BYTES, Finish
 from tinygen.ops.dsp import Sums
@@ -19,6 +21,10 @@ MOST_STEPS, FEW_STEPS = 16, 4
 """Steps of the inner loop (two inputs each) that are printed one after another; more become a loop of equal parts."""
 SMALL_MACS = 2**16
 """Layers below it take few steps: 8 % more of little time, for half the code."""
+LONE_CYCLES = 0.65
+"""Of those of two pixels, for one alone."""
+MOST_ROW = 15
+"""Pixels of which one alone is worth long code."""
 UNROLLED_WORDS = 4
 """Words of four inputs of each pixel that are widened in a round, at most."""
 
@@ -47,6 +53,20 @@ def params(context: Context) -> Kernel:
     return kernel(context, found, finish)
 
 
+def own_params(context: Context) -> Kernel:
+    """`params` of the kernel whose blocks are its own: it has instructions for a pixel that is left alone.
+
+    They are long where rows of pixels have them in turn.
+    """
+    dense = params(context)
+    values = dense.values
+    if values["pixels"] % PIXELS == 0:
+        return dense
+    most = MOST_STEPS if values["pixels"] <= MOST_ROW else FEW_STEPS
+    lone = loop(values["steps"] - 1, most)
+    return replace(dense, values={**values, "lone": lone}, scratch_bytes=PIXELS * values["steps"] * WORD_BYTES)
+
+
 def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
     """The same for sums and their storing as given."""
     channels, depth = found.rows.shape
@@ -64,6 +84,7 @@ def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
         "widened_words": max(n for n in range(1, UNROLLED_WORDS + 1) if depth // 4 % n == 0),
         "finish": finish.values,
         "apart": overlap.words(rule),
+        "lone": None,
         **loop(len(order) - 1, MOST_STEPS if context.output.size * depth >= SMALL_MACS else FEW_STEPS),
     }
     scratch_words = PIXELS * len(order) + pixels % PIXELS

@@ -201,6 +201,8 @@ class Variant:
     rows: Callable[[Context], Rows | None] | None = None
     block: int = 1
     """Pixels that its kernel takes at a time, where it takes pixels."""
+    partial: float = 1.0
+    """What a block takes that is not full, of the time of a full one."""
 
 
 @dataclass(frozen=True)
