@@ -47,6 +47,14 @@ def plan_for(
     choices = choose(graph, numerics, core, optimize)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     best = _with_runs(graph, choices, core, left, given)
+    if best is None:
+        raise ModelError(
+            "the input cannot be given row by row",
+            where=graph.name,
+            found=", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs),
+            expected="one input [1, height, width, channels], read by convolutions, poolings or what works on pixels",
+            remedy="compile without --feed",
+        )
     while optimize in (Optimize.RAM, Optimize.LEAST_RAM):
         step = peak(best[1]).step
         found = frugal(graph, core, choices, step, left) if 0 <= step < len(choices) else None
@@ -54,7 +62,9 @@ def plan_for(
             break
         choices, paid = found
         left -= paid
-        best = min(best, _with_runs(graph, choices, core, left, given), key=lambda made: made[1].arena_bytes)
+        made = _with_runs(graph, choices, core, left, given)
+        if made and made[1].arena_bytes < best[1].arena_bytes:
+            best = made
     return best
 
 
@@ -64,24 +74,19 @@ def whole_cycles(choices: Choices, core: Core) -> float:
     return sum(price(c.variant.features).of(ops.SPECS[c.context.node.op].cost(c.context)) for c in chosen)
 
 
-def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> tuple[Choices, Plan]:
-    """The smallest plan whose runs of rows take at most so many cycles more, and the kernels with the rows of it."""
-    ways = _ways(graph, choices, core, most, given)
-    if given and not ways:
-        raise ModelError(
-            "the input cannot be given row by row",
-            where=f"tensor '{graph.tensors[graph.inputs[0]].name}'" if graph.inputs else graph.name,
-            expected="one input [1, height, width, channels], read by convolutions, poolings or what works on pixels",
-            remedy="compile without --feed",
-        )
+def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> tuple[Choices, Plan] | None:
+    """The smallest plan whose runs of rows take at most so many cycles more, and the kernels with the rows of it.
+
+    None where the input is to be given row by row, and these kernels do not take it so.
+    """
     best: tuple[Choices, Plan] | None = None
-    for way in ways[:MOST_TRIED]:
+    for way in _ways(graph, choices, core, most, given)[:MOST_TRIED]:
         if best and best[1].arena_bytes <= way.streaming.live_bytes:
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
         if best is None or made.arena_bytes < best[1].arena_bytes:
             best = way.choices, made
-    return best or (choices, plan(graph, kernels(choices), core.alignment_bytes))
+    return best
 
 
 def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> list[_Way]:

@@ -1,0 +1,166 @@
+"""Nodes that are computed row by row: every row of every layer is right, whoever gives the input."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.branchy_models import activation, both, branchy_model, convolution, depthwise, pool
+from tests.modelbuilder import ModelBuilder
+from tests.tagged_arena import TaggedModel
+from tinygen import reference, target
+from tinygen.driver import Compiled, Model, compile_model
+from tinygen.errors import ModelError
+from tinygen.frontend import tflite
+from tinygen.ir import Array
+from tinygen.quant import Numerics
+from tinygen.variants import Optimize
+from tinygen.verify.board import Board, emulate
+from tinygen.verify.host import HostModel
+from tinygen.verify.samples import random_samples
+
+CORES = ("nucleo_l4r5zi", "pico", "bluepill_f103c8", "mps3-an547")
+
+
+def compiled(data: bytes, board: str | None, optimize: Optimize = Optimize.LEAST_RAM, feed: bool = False) -> Compiled:
+    place = target.load(board) if board else None
+    return compile_model(Model("net", data, tflite.read(data, "net")), place, "net", optimize=optimize, feed=feed)
+
+
+def mean(build: ModelBuilder, name: str) -> None:
+    """The mean of the last tensor's pixels, as a pooling or as MEAN."""
+    x = build.pool[-1]
+    y = activation(build, (1, 1, 1, x.shape[3]))
+    if name == "MEAN":
+        build.op("MEAN", [x, build.constant([1, 2], "int32")], [y], "Reducer", keepDims=True)
+    else:
+        window = {"filterHeight": x.shape[1], "filterWidth": x.shape[2], "strideH": 1, "strideW": 1, "padding": 1}
+        build.op("AVERAGE_POOL_2D", [x], [y], "Pool2D", **window)
+
+
+def network(seed: int) -> bytes:
+    """Convolutions of all kinds with a residual, and at the end a mean: all of it has rows."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    height, width = (int(side) for side in build.rng.integers(12, 25, 2))
+    x = build.input((1, height, width, build.pick([1, 3, 4])), "int8", 0.05, -3)
+    x = convolution(build, x, build.pick([8, 12]), 3, build.pick([1, 2]))
+    x = depthwise(build, x, 3, build.pick([1, 1, 2]))
+    x = convolution(build, x, build.pick([8, 16]), 1)
+    both(build, x, convolution(build, convolution(build, x, x.shape[3], 3), x.shape[3], build.pick([1, 3])))
+    if build.chance(0.5):
+        pool(build, build.pool[-1], build.pick(["AVERAGE_POOL_2D", "MAX_POOL_2D"]))
+    mean(build, build.pick(["MEAN", "AVERAGE_POOL_2D"]))
+    return build.finish()
+
+
+def check(result: Compiled, program: Board, samples: int = 2) -> None:
+    """Every layer and the outputs, twice in a row: nothing is left of the inference before."""
+    inputs = random_samples(result.graph, samples, 7)
+    for sample in [*inputs, inputs[0]]:
+        expected = reference.run(result.graph, sample, Numerics.TFLITE)
+        layers, outputs = program.run(sample)
+        same(result, layers, expected)
+        for tensor, value in zip(result.graph.outputs, outputs, strict=True):
+            np.testing.assert_array_equal(value, expected[tensor])
+
+
+def same(result: Compiled, layers: dict[int, Array], expected: dict[int, Array]) -> None:
+    made = [tensor for call in result.program.calls for tensor in call.outputs]
+    assert set(made) == set(layers)
+    for tensor in made:
+        np.testing.assert_array_equal(layers[tensor], expected[tensor], f"tensor {tensor}")
+
+
+@pytest.mark.parametrize("feed", [False, True])
+@pytest.mark.parametrize("board", [None, *CORES])
+@pytest.mark.parametrize("seed", range(2))
+def test_rows_on_the_host(seed: int, board: str | None, feed: bool, tmp_path: Path) -> None:
+    result = compiled(network(seed), board, feed=feed)
+    assert result.program.streams
+    check(result, HostModel(result, tmp_path))
+    sample = random_samples(result.graph, 1, 0)[0]
+    assert not TaggedModel(result, tmp_path / "tagged").run(sample)[0]
+
+
+@pytest.mark.parametrize("feed", [False, True])
+@pytest.mark.parametrize("board", CORES)
+def test_rows_on_a_board(board: str, feed: bool, tmp_path: Path) -> None:
+    result = compiled(network(9), board, feed=feed)
+    assert result.program.streams
+    check(result, emulate(result, target.load(board), tmp_path), 1)
+
+
+def test_rows_on_an_avr(tmp_path: Path) -> None:
+    """Tables of rows lie in program memory."""
+    build = ModelBuilder(np.random.default_rng(5))
+    x = build.input((1, 8, 8, 1), "int8", 0.05, -3)
+    x = convolution(build, depthwise(build, convolution(build, x, 4)), 4, 1)
+    mean(build, "AVERAGE_POOL_2D")
+    result = compiled(build.finish(), "uno")
+    assert result.program.streams
+    check(result, emulate(result, target.load("uno"), tmp_path), 1)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_networks_with_branches(seed: int, tmp_path: Path) -> None:
+    result = compiled(branchy_model(seed + 5000), CORES[seed % 2])
+    check(result, HostModel(result, tmp_path), 1)
+
+
+def test_many_of_these_have_rows() -> None:
+    found = [compiled(branchy_model(seed + 5000), CORES[seed % 2]).program.streams for seed in range(0, 16, 2)]
+    assert sum(map(bool, found)) >= 4
+
+
+@pytest.mark.parametrize("board", [None, "nucleo_l4r5zi"])
+def test_rows_need_less(board: str | None) -> None:
+    """A chain of wide layers needs a few rows of each; one that is fed not even its input."""
+    data = network(0)
+    whole, rows = (compiled(data, board, goal).plan for goal in (Optimize.FLASH, Optimize.LEAST_RAM))
+    fed = compiled(data, board, feed=True).plan
+    assert fed.arena_bytes < rows.arena_bytes < 0.7 * whole.arena_bytes
+    assert whole.runs == () and rows.runs and fed.rows
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("feed", [False, True])
+def test_no_warnings(feed: bool, compiler: str, tmp_path: Path) -> None:
+    result = compiled(network(3), "nucleo_l4r5zi", feed=feed)
+    result.write(tmp_path / "net")
+    flags = [
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Wshadow",
+        "-Werror",
+        "-fsyntax-only",
+        "-Iinclude",
+        "-Isrc",
+    ]
+    subprocess.run([compiler, *flags, "src/net.c"], cwd=tmp_path / "net", check=True)
+    header = ["-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "include/net.h"]
+    subprocess.run([compiler, *header], cwd=tmp_path / "net", check=True)
+
+
+def two_inputs() -> bytes:
+    build = ModelBuilder()
+    shapes: Sequence[tuple[int, ...]] = ((1, 4, 4, 2), (1, 4, 4, 2))
+    both(build, *(build.input(shape, "int8", 0.05, -3) for shape in shapes))
+    return build.finish()
+
+
+def flat() -> bytes:
+    build = ModelBuilder()
+    build.op("NEG", [build.input((1, 16), "int8", 0.05, 0)], [build.tensor((1, 16), "int8", 0.05, 0)])
+    return build.finish()
+
+
+@pytest.mark.parametrize("data", [two_inputs(), flat()], ids=["two inputs", "no rows"])
+def test_what_cannot_be_fed(data: bytes) -> None:
+    with pytest.raises(ModelError, match=r"the input cannot be given row by row.*compile without --feed"):
+        compiled(data, None, feed=True)
