@@ -86,6 +86,16 @@ def test_commands(tmp_path: Path) -> None:
     assert "all of them left out" in text and "weights of few values in fewer bits" in text
 
 
+def test_verify_and_profile_with_the_kernels_that_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(model(few_values(ModelBuilder(), SHAPE, 8)).finish())
+    board = ("--board", "nucleo_l4r5zi")
+    verdict = as_json("verify", path, *board, "--emulate", "--samples", "1", "--optimize", "compact")
+    assert verdict["difference"] is None
+    for goal, kernel in (("speed", "conv_2d.pointwise.dsp"), ("compact", "conv_2d.pointwise.packed.dsp")):
+        assert [layer["kernel"] for layer in as_json("profile", path, *board, "--optimize", goal)["layers"]] == [kernel]
+
+
 def test_the_function_behind_a_packed_kernel_is_the_layers() -> None:
     build, board = model(few_values(ModelBuilder(), SHAPE, 8)), target.load("nucleo_l4r5zi")
     packed, plain = (compiled(build, board.name, goal) for goal in (Optimize.COMPACT, Optimize.SPEED))

@@ -76,6 +76,15 @@ class Commands(click.Group):
         return command
 
 
+GOAL = click.option(
+    "--optimize",
+    type=click.Choice([goal.value for goal in Optimize]),
+    default=Optimize.SPEED.value,
+    show_default=True,
+    help="What the kernels are chosen for.",
+)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tinygen")
 def cli() -> None:
@@ -173,6 +182,7 @@ def inspect_command(model: Path, subgraph: int, as_json: bool) -> None:
 @click.option("--inputs", type=click.Path(path_type=Path), help="An .npz with your own samples x (and labels y).")
 @click.option("--interpreter/--no-interpreter", default=True, help="Whether the reference interpreter takes part.")
 @click.option("--emulate", is_flag=True, help="Run the cross-compiled C in an emulator of --board too.")
+@GOAL
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -184,6 +194,7 @@ def verify_command(
     inputs: Path | None,
     interpreter: bool,
     emulate: bool,
+    optimize: str,
     numerics: str,
     subgraph: int,
     as_json: bool,
@@ -192,7 +203,9 @@ def verify_command(
     if emulate and not board:
         raise click.UsageError("--emulate needs a board; add --board BOARD")
     place = _board(board)
-    compiled = driver.compile_model(driver.load(model, subgraph), place, numerics=Numerics(numerics))
+    compiled = driver.compile_model(
+        driver.load(model, subgraph), place, numerics=Numerics(numerics), optimize=Optimize(optimize)
+    )
     graph = compiled.model.graph
     data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
     with _progress("verifying", len(data), as_json) as progress:
@@ -285,17 +298,27 @@ def _announce(path: str, as_json: bool) -> None:
 @click.option("--board", metavar="BOARD", required=True, help="Board to profile for; `tinygen boards` lists them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Show the N costliest layers only.")
+@GOAL
 @NUMERICS
 @SUBGRAPH
 @JSON
 def profile_command(
-    model: Path, board: str, seed: int, top: int | None, numerics: str, subgraph: int, as_json: bool
+    model: Path,
+    board: str,
+    seed: int,
+    top: int | None,
+    optimize: str,
+    numerics: str,
+    subgraph: int,
+    as_json: bool,
 ) -> None:
     """Replay one inference of MODEL for the board, layer by layer (exit code 1 when it does not fit)."""
     place = target.load(board)
     choose_emulator(place)
     loaded = driver.load(model, subgraph)
-    compiled = driver.compile_model(loaded, place, numerics=Numerics(numerics), form=default_format(place))
+    compiled = driver.compile_model(
+        loaded, place, numerics=Numerics(numerics), form=default_format(place), optimize=Optimize(optimize)
+    )
     budget = weigh(compiled, place, measure(compiled, place))
     if not budget.fits:
         _refuse(budget, as_json)
@@ -312,7 +335,11 @@ def ops_command(as_json: bool) -> None:
     """List the operators that can be compiled."""
     if as_json:
         listed = [
-            {"operator": s.tflite, "kernels": [v.name for v in s.variants], "summary": ops.summary(s.name)}
+            {
+                "operator": s.tflite,
+                "kernels": [v.name for v in (*s.variants, *s.compact)],
+                "summary": ops.summary(s.name),
+            }
             for s in ops.SPECS.values()
         ]
         _print_json({"operators": listed})
