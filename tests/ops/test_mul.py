@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.dsp import check as check_on_boards
 from tests.elementwise import check_all_pairs, emit_activated, refused, two_inputs
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_model, check_operator
@@ -64,3 +65,17 @@ def test_refused() -> None:
     )
     refused(two_inputs("MUL", shapes, "Mul", scales=(1e29, 1e29, 1e-29)), "too far apart")
     refused(two_inputs("MUL", shapes, "Mul", fusedActivationFunction=5), "fused activation", "SIGN_BIT")
+
+
+@pytest.mark.parametrize("board", ["nucleo_l152re", "nucleo_l4r5zi"])
+@pytest.mark.parametrize("activation", [0, 3])
+def test_two_roundings(board: str, activation: int) -> None:
+    """The kernel of Armv7-M, both inputs of one shape and one spread over the other, zero points at the ends."""
+    build = ModelBuilder()
+    for x_zero, y_zero in ((-128, 3), (127, -128), (0, 0), (-5, 127)):
+        for shape in ((1, 20, 20, 5), (1, 1, 1, 5)):
+            x, y = build.input((1, 20, 20, 5), "int8", 0.05, x_zero), build.input(shape, "int8", 0.03, -x_zero - 1)
+            out = build.tensor((1, 20, 20, 5), "int8", build.random_scale(0.02, 0.4), y_zero)
+            build.op("MUL", [x, y], [out], "Mul", fusedActivationFunction=activation)
+    result = check_on_boards(build, [board], samples=4)
+    assert {function.template for function in result.program.functions} == {"kernels/mul.roundings.c.j2"}

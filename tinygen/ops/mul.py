@@ -83,10 +83,14 @@ def _rounded_params(context: Context) -> Kernel:
 
 
 def _variants() -> tuple[Variant, ...]:
+    """A table where one input decides; two roundings where a product of 64 bits is one instruction; all others."""
     table, *others = elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2")
-    template = "kernels/mul.roundings.c.j2"
     rounded = Variant(
-        "roundings", template, when=lambda context: _roundings(context) is not None, params=_rounded_params
+        "roundings",
+        "kernels/mul.roundings.c.j2",
+        frozenset({"armv7m"}),
+        lambda context: _roundings(context) is not None,
+        _rounded_params,
     )
     return (table, rounded, *others)
 
