@@ -59,6 +59,11 @@ OPTIMIZE = click.option(
 )
 
 
+FEED = click.option(
+    "--feed", is_flag=True, help="The input is given row by row, by NAME_feed(): it never lies in RAM as a whole."
+)
+
+
 class Commands(click.Group):
     """The commands; one that needs much more than the others is imported only when it is asked for."""
 
@@ -113,6 +118,7 @@ def _print_json(data: Any) -> None:
 @OPTIMIZE
 @click.option("--max-ram", metavar="BYTES", help="Most RAM for the model, its arena: 20000 or 64K.")
 @click.option("--max-flash", metavar="BYTES", help="Most flash for the model: constants, with a board code too.")
+@FEED
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -125,6 +131,7 @@ def compile_command(
     optimize: str | None,
     max_ram: str | None,
     max_flash: str | None,
+    feed: bool,
     numerics: str,
     subgraph: int,
     as_json: bool,
@@ -136,7 +143,7 @@ def compile_command(
 
     goals = [Optimize(optimize)] if optimize else list(Optimize)
     limits = Limits(*(memory_size(text) if text else None for text in (max_ram, max_flash)))
-    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, goals, limits)
+    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, goals, limits, feed)
     compiled, budget = attempts[-1].compiled, attempts[-1].budget
     if not attempts[-1].fits:
         _refuse(Refusal(attempts) if any(attempt.over for attempt in attempts) else budget, as_json)

@@ -103,6 +103,7 @@ def compile_within(
     form: str,
     goals: Sequence[Optimize],
     limits: Limits,
+    feed: bool = False,
 ) -> list[Attempt]:
     """Attempts for one goal after another, up to the first that fits; if none does, all of them.
 
@@ -110,7 +111,7 @@ def compile_within(
     """
     attempts: list[Attempt] = []
     for goal in goals:
-        compiled = compile_model(model, board, name, numerics, form, goal)
+        compiled = compile_model(model, board, name, numerics, form, goal, feed)
         budget = weigh(compiled, board, measure(compiled, board)) if board else None
         attempts.append(Attempt(goal, compiled, budget, limits))
         if attempts[-1].fits:

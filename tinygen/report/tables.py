@@ -109,7 +109,7 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
     for name, text in compression.summary(compression.layers(result)):
         table.add_row(name, text)
     table.add_row(
-        "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {facts['name']}_invoke())"
+        "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {result.program.entry}())"
     )
     return table
 
