@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
+from tests.quantize.networks import trained
 from tinygen import reference
 from tinygen.frontend import tflite
 from tinygen.quant import Numerics
+from tinygen.quantize.convert import convert
 from tinygen.quantize.tflite_file import Node, TfliteFile
 from tinygen.quantize.weights import layer_of
 from tinygen.verify.golden import Golden
 
 SAMPLES = 6
+
+
+@functools.cache
+def converted() -> bytes:
+    """The network of the tests in floating point."""
+    return convert(trained())
 
 
 def assert_bit_exact(data: bytes, golden: Golden) -> None:

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.quantize.exact import weighted
+from tests.quantize.exact import converted, weighted
 from tests.quantize.networks import digits, trained
 from tinygen.quantize.calibrate import activations, as_samples
-from tinygen.quantize.convert import convert
 from tinygen.quantize.keras_graph import fold_batch_norm
 from tinygen.quantize.quantize import quantize
 from tinygen.quantize.tflite_file import TfliteFile, name_of, scales_of, shape_of
@@ -42,12 +41,17 @@ def test_a_filter_of_a_group_sees_the_channels_of_its_group() -> None:
     assert np.abs(expected).max() > 10
 
 
+@functools.cache
+def _activations() -> dict[str, np.ndarray]:
+    """The tensors of the float model for all samples."""
+    found = list(activations(converted(), as_samples(TfliteFile(converted()), X)))
+    return {name: np.concatenate([values[name] for values in found]) for name in found[0]}
+
+
 def _outputs(layer: str, integer: bytes) -> np.ndarray:
     """[channels]: mean outputs of a layer on the float model's inputs, with the integer model's weights and bias."""
     file, node = TfliteFile(integer), weighted(integer)[layer]
-    name = name_of(weighted(convert(trained()))[layer].inputs[0])
-    samples = as_samples(TfliteFile(convert(trained())), X)
-    inputs = np.concatenate([found[name] for found in activations(convert(trained()), samples)])
+    inputs = _activations()[name_of(weighted(converted())[layer].inputs[0])]
     shape = [-1 if axis == node.channel_axis else 1 for axis in range(len(shape_of(node.weights)))]
     kernel = np.float32(integer_weights(file, node.weights) * scales_of(node.weights).reshape(shape))
     bias = file.constant(node.bias) * scales_of(node.bias)

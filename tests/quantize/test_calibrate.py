@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from tests.quantize.exact import converted
 from tests.quantize.networks import digits, trained
 from tinygen.errors import DataError, QuantizeError
 from tinygen.quantize.calibrate import BINS, LEVELS, Histogram, Ranges, calibrate_tflite, entropy, mean_squared_error
 from tinygen.quantize.calibrate import percentile as percentile_range
-from tinygen.quantize.convert import convert
 from tinygen.quantize.quantize import calibrate
 from tinygen.quantize.tflite_file import TfliteFile, name_of
 
@@ -41,7 +41,7 @@ def test_other_methods_stay_inside_and_keep_one_scale_where_values_only_move(met
         slack = (widest[name][1] - widest[name][0]) / BINS
         assert low >= min(widest[name][0], 0) - slack, name
         assert high <= max(widest[name][1], 0) + slack, name
-    for node in TfliteFile(convert(trained())).nodes():
+    for node in TfliteFile(converted()).nodes():
         if node.kind in ("MAX_POOL_2D", "RESHAPE"):
             assert ranges[name_of(node.outputs[0])] == ranges[name_of(node.inputs[0])]
 
@@ -97,7 +97,7 @@ def test_a_tensor_that_is_always_0_has_a_range_too() -> None:
 
 
 def test_what_cannot_be_calibrated() -> None:
-    data = convert(trained())
+    data = converted()
     with pytest.raises(QuantizeError, match="unknown method of calibration, found median"):
         calibrate_tflite(data, X, "median")
     with pytest.raises(DataError, match="found 2, expected 1"):

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.quantize.exact import assert_bit_exact, quantization, weighted
+from tests.quantize.exact import assert_bit_exact, converted, quantization, weighted
 from tests.quantize.networks import digits, trained
 from tinygen.errors import DataError, QuantizeError
 from tinygen.quantize.calibrate import calibrate_tflite
-from tinygen.quantize.convert import convert
 from tinygen.quantize.evaluate import score_keras, score_tflite
 from tinygen.quantize.float_tflite import quantize_float_tflite
 from tinygen.quantize.fp16 import to_float16
@@ -44,20 +43,20 @@ Path(sys.argv[3]).write_bytes(quantize_float_tflite(model.read_bytes(), samples,
     ids=str,
 )
 def test_every_model_is_computed_bit_for_bit(settings: dict[str, Any], golden: Golden) -> None:
-    data = quantize_float_tflite(convert(trained()), X[:20], **settings)
+    data = quantize_float_tflite(converted(), X[:20], **settings)
     assert_bit_exact(data, golden)
-    assert data == quantize_float_tflite(convert(trained()), X[:20], **settings)
+    assert data == quantize_float_tflite(converted(), X[:20], **settings)
 
 
 def test_it_answers_as_the_float_model() -> None:
     # as test_quantize: 3 of the 629 test samples are half a point
     test = digits().test
-    data = quantize_float_tflite(convert(trained()), X)
+    data = quantize_float_tflite(converted(), X)
     assert abs(score_tflite(data, test).correct - score_keras(trained(), test).correct) <= 3
 
 
 def test_ranges_and_widths_are_those_asked_for() -> None:
-    original = convert(trained())
+    original = converted()
     data = quantize_float_tflite(original, X, weights={"wide": 4}, method="percentile")
     ranges = calibrate_tflite(original, X, "percentile")
     for node in TfliteFile(data).nodes():
@@ -69,7 +68,7 @@ def test_ranges_and_widths_are_those_asked_for() -> None:
 
 
 def test_weights_are_the_nearest_on_their_grid() -> None:
-    original = convert(trained())
+    original = converted()
     file, source = TfliteFile(quantize_float_tflite(original, X[:5])), TfliteFile(original)
     for node, other in zip(file.weighted(), source.weighted(), strict=True):
         shape = [-1 if axis == node.channel_axis else 1 for axis in range(len(node.weights.shape))]
@@ -78,22 +77,22 @@ def test_weights_are_the_nearest_on_their_grid() -> None:
 
 
 def test_weights_stored_as_float16_are_taken() -> None:
-    halved = to_float16(convert(trained()))
+    halved = to_float16(converted())
     data = quantize_float_tflite(halved, X)
     assert abs(score_tflite(data, digits().test).correct - score_tflite(halved, digits().test).correct) <= 3
 
 
 def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
-    (tmp_path / "float.tflite").write_bytes(convert(trained()))
+    (tmp_path / "float.tflite").write_bytes(converted())
     np.save(tmp_path / "x.npy", X[:5])
     files = [str(tmp_path / name) for name in ("float.tflite", "x.npy", "int4.tflite")]
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, *files]
     subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
-    assert (tmp_path / "int4.tflite").read_bytes() == quantize_float_tflite(convert(trained()), X[:5], weights=4)
+    assert (tmp_path / "int4.tflite").read_bytes() == quantize_float_tflite(converted(), X[:5], weights=4)
 
 
 def test_what_cannot_be_quantised() -> None:
-    original = convert(trained())
+    original = converted()
     done = quantize_float_tflite(original, X[:2])
     with pytest.raises(QuantizeError, match="x: the model is quantised already, expected a model in floating point"):
         quantize_float_tflite(done, X[:2])

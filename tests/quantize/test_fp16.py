@@ -6,7 +6,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from tests.quantize.networks import digits, first, trained
+from tests.quantize.exact import converted
+from tests.quantize.networks import digits, first
 from tinygen.errors import QuantizeError
 from tinygen.quantize.convert import convert
 from tinygen.quantize.evaluate import outputs_tflite
@@ -23,7 +24,7 @@ def _constants(data: bytes, kind: int) -> dict[str, np.ndarray]:
 
 
 def test_constants_are_halved_and_come_back_rounded() -> None:
-    original = convert(trained())
+    original = converted()
     halved = to_float16(original)
     values = _constants(original, schema.TensorType.FLOAT32)
     assert not _constants(halved, schema.TensorType.FLOAT32)
@@ -36,15 +37,15 @@ def test_constants_are_halved_and_come_back_rounded() -> None:
 
 
 def test_the_interpreter_runs_both_forms_alike() -> None:
-    original = outputs_tflite(convert(trained()), DATA)
-    halved = to_float16(convert(trained()))
+    original = outputs_tflite(converted(), DATA)
+    halved = to_float16(converted())
     np.testing.assert_array_equal(outputs_tflite(halved, DATA), outputs_tflite(from_float16(halved), DATA))
     difference = np.abs(outputs_tflite(halved, DATA) - original).max()
     assert 0 < difference < 0.01
 
 
 def test_a_file_without_float16_stays_as_it_is() -> None:
-    assert from_float16(convert(trained())) == convert(trained())
+    assert from_float16(converted()) == converted()
 
 
 def test_a_constant_beyond_float16_is_named() -> None:

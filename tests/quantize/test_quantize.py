@@ -11,10 +11,9 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from tests.quantize.exact import assert_bit_exact, quantization, weighted
+from tests.quantize.exact import assert_bit_exact, converted, quantization, weighted
 from tests.quantize.networks import digits, trained
 from tinygen.errors import DataError, QuantizeError
-from tinygen.quantize.convert import convert
 from tinygen.quantize.evaluate import outputs_keras, outputs_tflite, score_keras, score_tflite
 from tinygen.quantize.quantize import quantize
 from tinygen.quantize.tflite_file import TfliteFile, name_of, scales_of, shape_of
@@ -35,8 +34,9 @@ def _narrow() -> bytes:
     return quantize(trained(), CALIBRATION, weights=4)
 
 
+@functools.cache
 def _float_weights() -> dict[str, np.ndarray]:
-    data = convert(trained())
+    data = converted()
     return {layer: TfliteFile(data).constant(node.weights) for layer, node in weighted(data).items()}
 
 
