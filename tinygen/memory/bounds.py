@@ -28,7 +28,15 @@ def apart(first: Item, second: Item) -> Intervals:
 def lower_bound(items: Sequence[Item], forbidden: Forbidden) -> int:
     """Bytes that every arena needs, by the cliques of items that restrict each other."""
     largest = max((item.bytes for item in items), default=0)
-    return max((_needed(clique, items, forbidden) for clique in cliques(len(items), forbidden)), default=largest)
+    found = [
+        (sum(-(-items[i].bytes // items[i].alignment) * items[i].alignment for i in c), c)
+        for c in cliques(len(items), forbidden)
+    ]
+    for total, clique in sorted(found, reverse=True):
+        if total <= largest:
+            break
+        largest = max(largest, _needed(clique, items, forbidden))
+    return largest
 
 
 def cliques(count: int, forbidden: Forbidden) -> Iterator[list[int]]:
@@ -77,6 +85,8 @@ def most_shared(a: int, b: int, items: Sequence[Item], forbidden: Forbidden, cel
     """Most cells that two items share at a distance that is allowed: next to a forbidden one, or 0."""
     swap = (a, b) not in forbidden
     intervals = forbidden[(b, a) if swap else (a, b)]
+    if len(intervals) == 1 and intervals[0][1] - intervals[0][0] >= items[a].bytes + items[b].bytes - 1:
+        return 0
     first, second = (-(-items[i].bytes // cell) * cell for i in ((b, a) if swap else (a, b)))
     ends = [(low - 1) // cell * cell for low, _ in intervals] + [-(-high // cell) * cell for _, high in intervals]
     allowed = [d for d in (*ends, 0, first - second) if not any(low <= d < high for low, high in intervals)]

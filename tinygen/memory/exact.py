@@ -150,6 +150,8 @@ class _Search:
             least = bounds[self.from_, self.to]
             inside = np.flatnonzero((self.low <= least) & (least < self.high))
             for row in inside.tolist():
+                if self.left < 0:
+                    return True
                 if not self._add(bounds, int(self.from_[row]), int(self.to[row]), int(self.high[row])):
                     return False
             aligned = -(-bounds[origin] // self.alignments) * self.alignments
