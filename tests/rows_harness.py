@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +46,7 @@ def by_rows(net: Layers, seed: int = 0) -> Compiled:
     files = emit(replace(compiled.program, functions=tuple(functions), data=tuple(data), calls=()))
     head = files["src/net.c"].rsplit("void net_invoke(void)", 1)[0]
     layers = [
-        (_layer if rows.table else _layer_of_pixels)(compiled, i, choice, rows, rng)
+        _form(rows)(compiled, i, choice, rows, rng)
         for i, (choice, rows) in enumerate(zip(net.choices, forms, strict=True))
     ]
     body = "\n".join(line for lines in layers for line in lines)
@@ -87,6 +87,32 @@ def _scattered(shape: Sequence[int], start: int, rng: np.random.Generator) -> tu
         at += int(rng.integers(MOST_GAP))
         places[row], at = at, at + _row_bytes(shape)
     return places, at
+
+
+def _form(rows: Rows) -> Callable[[Compiled, int, Choice, Rows, np.random.Generator], list[str]]:
+    """Which C calls the kernel."""
+    if rows.gathers:
+        return _layer_that_gathers
+    return _layer if rows.table else _layer_of_pixels
+
+
+def _layer_that_gathers(
+    compiled: Compiled, index: int, choice: Choice, rows: Rows, rng: np.random.Generator
+) -> list[str]:
+    """The same of a layer that takes one row of its input after another, and keeps its scratch."""
+    node, shape, tensors = choice.context.node, choice.context.input(0).shape, compiled.plan.tensors
+    scratch, size, place = f"arena + {compiled.plan.scratch[index]}", _row_bytes(shape), int(rng.integers(MOST_GAP))
+    constants = [f"net_{index}_{constant.role}" for constant in rows.kernel.constants]
+    arguments = [f"pool + {place}", "y", *constants, scratch, f"arena + {tensors[node.outputs[0]]}"]
+    return [
+        f"    memset({scratch}, {STALE}, {rows.kernel.scratch_bytes});",
+        f"    for (int32_t y = 0; y < {shape[1]}; ++y) {{",
+        f"        memset(pool, {POISON}, sizeof pool);",
+        f"        memcpy(pool + {place}, arena + {tensors[node.inputs[0]]} + y * {size}, {size});",
+        f"        tg_row_{index}({', '.join(arguments)});",
+        "    }",
+        f"    TG_LAYER_DONE({index});",
+    ]
 
 
 def _layer_of_pixels(compiled: Compiled, index: int, choice: Choice, rows: Rows, rng: np.random.Generator) -> list[str]:

@@ -15,6 +15,7 @@ from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_overlap_windows import BOARDS, LEAST_FILTERS, random_pools, slope, window_of
+from tests.test_pool_dsp import pool
 from tinygen.ops import depthwise_rows_dsp
 
 
@@ -71,6 +72,17 @@ def test_grouped_convolution() -> None:
 @pytest.mark.parametrize("op", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
 def test_pooling(op: str, core: str) -> None:
     check_rows(layers(random_pools(9, op, odd=True, batches=1).finish(), BOARDS[core]))
+
+
+@pytest.mark.parametrize("core", ["c", "dsp"])
+def test_means_of_whole_images(core: str) -> None:
+    """Gathered: in words of four channels, or one by one; sums of 16 bits, or of 32."""
+    build = ModelBuilder()
+    for shape in ((1, 5, 6, 8), (1, 3, 13, 4), (1, 25, 5, 64), (1, 4, 4, 6), (1, 20, 20, 4), (1, 1, 7, 12)):
+        pool(build, "AVERAGE_POOL_2D", shape, shape[1:3], activation=build.pick([0, 3]), zero_point=-3)
+    net = layers(build.finish(), BOARDS[core])
+    assert all(rows.gathers for rows in rows_of(net))
+    check_rows(net)
 
 
 def test_batches_have_no_rows() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ops import reduction
 from tinygen.ops.spec import Context, Kernel, Rows
+from tinygen.ops.unroll import chunk
 
-TEMPLATE = "kernels/gather.c.j2"
+TEMPLATE, DSP_TEMPLATE = "kernels/gather.c.j2", "kernels/gather.dsp.c.j2"
+WORD_BYTES = 4
+MOST_ADDED = 6
+"""Words that are added one after another."""
 IMAGE_AXES = (1, 2)
 ELEMENT_CYCLES = 8
 """About what it takes more to add an element to a sum in RAM."""
@@ -25,6 +30,15 @@ def of_pool(context: Context) -> Rows | None:
     kernel = reduction.pool_kernel(context, average=True)
     names = ("area", "half_area", "clamped", "clamp_min", "clamp_max")
     return _rows(context, {"requantize": None, **{name: kernel.values[name] for name in names}})
+
+
+def of_pool_in_words(context: Context) -> Rows | None:
+    """The same with the DSP extension: words of four channels, where sums have 16 bits."""
+    rows = of_pool(context)
+    if rows is None or rows.kernel.values["channels"] % WORD_BYTES or rows.kernel.values["sum_type"] != "int16_t":
+        return rows
+    values = {**rows.kernel.values, "added": chunk(rows.kernel.values["width"], MOST_ADDED)}
+    return replace(rows, template=DSP_TEMPLATE, kernel=replace(rows.kernel, values=values), extra_cycles=0)
 
 
 def of_mean(context: Context, kernel: Kernel) -> Rows | None:

@@ -19,8 +19,8 @@ MOST_CHANNELS = 4092
 """A store reaches 4095 bytes from its register: the last channel of the second pixel."""
 MOST_STEPS, FEW_STEPS = 16, 4
 """Steps of the inner loop (two inputs each) that are printed one after another; more become a loop of equal parts."""
-SMALL_MACS = 2**16
-"""Layers below it take few steps: 8 % more of little time, for half the code."""
+SMALL_MACS = 2**14
+"""Layers, or rows of one, below it take few steps: 8 % more of little time, for half the code."""
 LONE_CYCLES = 0.65
 """Of those of two pixels, for one alone."""
 MOST_ROW = 15

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from tinygen import quant
-from tinygen.ops import pool_rows, reduction, window_walk
+from tinygen.ops import gather, pool_rows, reduction, window_walk
 from tinygen.ops.spec import Context, Kernel, Overlap, Rows, Variant
 from tinygen.ops.window_walk import Span
 
@@ -70,9 +70,10 @@ def variant(average: bool) -> Variant:
         return _params(context, average)
 
     def rows(context: Context) -> Rows | None:
+        gathered = gather.of_pool_in_words(context) if average else None
         kernel = _params(context, average)
         words = _words(context.input(0).shape[3], WORD_BYTES * kernel.values["words"])
-        return pool_rows.rows(context, kernel, TEMPLATE, words, average)
+        return gathered or pool_rows.rows(context, kernel, TEMPLATE, words)
 
     when = _sums_fit if average else _applies
     return Variant("dsp", TEMPLATE, frozenset({"dsp"}), when, params, rows)

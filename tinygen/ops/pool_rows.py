@@ -9,11 +9,8 @@ from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.ops.window_walk import Span
 
 
-def rows(context: Context, kernel: Kernel, template: str, spans: list[Span], average: bool) -> Rows | None:
-    """The kernel for one row, which computes `spans` of channels one after another; a mean of all is gathered."""
-    gathered = gather.of_pool(context) if average else None
-    if gathered is not None:
-        return gathered
+def rows(context: Context, kernel: Kernel, template: str, spans: list[Span]) -> Rows | None:
+    """The kernel for one row, which computes `spans` of channels one after another."""
     if not window_rows.possible(context):
         return None
     window = reduction.pool_geometry(context)
@@ -24,6 +21,9 @@ def rows(context: Context, kernel: Kernel, template: str, spans: list[Span], ave
 
 
 def plain(context: Context, average: bool) -> Rows | None:
-    """The kernel in plain C."""
+    """The kernel in plain C; a mean of all pixels is gathered."""
+    gathered = gather.of_pool(context) if average else None
+    if gathered is not None:
+        return gathered
     spans = [(channel, channel + 1) for channel in range(context.input(0).shape[3])]
-    return rows(context, reduction.pool_kernel(context, average), reduction.POOL_TEMPLATE, spans, average)
+    return rows(context, reduction.pool_kernel(context, average), reduction.POOL_TEMPLATE, spans)
