@@ -190,6 +190,7 @@ def inspect_command(model: Path, subgraph: int, as_json: bool) -> None:
 @click.option("--interpreter/--no-interpreter", default=True, help="Whether the reference interpreter takes part.")
 @click.option("--emulate", is_flag=True, help="Run the cross-compiled C in an emulator of --board too.")
 @GOAL
+@FEED
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -202,6 +203,7 @@ def verify_command(
     interpreter: bool,
     emulate: bool,
     optimize: str,
+    feed: bool,
     numerics: str,
     subgraph: int,
     as_json: bool,
@@ -210,9 +212,8 @@ def verify_command(
     if emulate and not board:
         raise click.UsageError("--emulate needs a board; add --board BOARD")
     place = _board(board)
-    compiled = driver.compile_model(
-        driver.load(model, subgraph), place, numerics=Numerics(numerics), optimize=Optimize(optimize)
-    )
+    loaded, goal = driver.load(model, subgraph), Optimize(optimize)
+    compiled = driver.compile_model(loaded, place, numerics=Numerics(numerics), optimize=goal, feed=feed)
     graph = compiled.model.graph
     data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
     with _progress("verifying", len(data), as_json) as progress:
@@ -306,6 +307,7 @@ def _announce(path: str, as_json: bool) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Show the N costliest layers only.")
 @GOAL
+@FEED
 @NUMERICS
 @SUBGRAPH
 @JSON
@@ -315,6 +317,7 @@ def profile_command(
     seed: int,
     top: int | None,
     optimize: str,
+    feed: bool,
     numerics: str,
     subgraph: int,
     as_json: bool,
@@ -322,10 +325,9 @@ def profile_command(
     """Replay one inference of MODEL for the board, layer by layer (exit code 1 when it does not fit)."""
     place = target.load(board)
     choose_emulator(place)
-    loaded = driver.load(model, subgraph)
-    compiled = driver.compile_model(
-        loaded, place, numerics=Numerics(numerics), form=default_format(place), optimize=Optimize(optimize)
-    )
+    loaded, form = driver.load(model, subgraph), default_format(place)
+    goal = Optimize(optimize)
+    compiled = driver.compile_model(loaded, place, None, Numerics(numerics), form, goal, feed)
     budget = weigh(compiled, place, measure(compiled, place))
     if not budget.fits:
         _refuse(budget, as_json)

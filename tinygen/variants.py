@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
@@ -41,12 +41,30 @@ class Choice:
     @cached_property
     def rows(self) -> Rows | None:
         """How the node is computed row by row, if it can be."""
-        spec = ops.SPECS[self.context.node.op]
-        if self.variant.rows:
-            found = self.variant.rows(self.context)
-            return found.small if found and found.small and self.small_rows else found
-        by_pixels = spec.pixelwise is not None and spec.pixelwise(self.context)
-        return pixelwise.rows(self.context, spec, self.variant) if by_pixels else None
+        found = _rows(self.context, self.variant)
+        if found is None:
+            return _plain_rows(self.context, self.variant)
+        return found.small if found.small and self.small_rows else found
+
+
+def _rows(context: Context, variant: Variant) -> Rows | None:
+    """A node's rows by one variant."""
+    spec = ops.SPECS[context.node.op]
+    if variant.rows:
+        return variant.rows(context)
+    by_pixels = spec.pixelwise is not None and spec.pixelwise(context)
+    return pixelwise.rows(context, spec, variant) if by_pixels else None
+
+
+def _plain_rows(context: Context, variant: Variant) -> Rows | None:
+    """A node's rows by plain C, where `variant` has none; the cycles that this takes are what its rows take more."""
+    spec = ops.SPECS[context.node.op]
+    cost = spec.cost(context)
+    for plain in spec.variants:
+        if not plain.features and plain.when(context) and (found := _rows(context, plain)):
+            more = price(plain.features).of(cost) - price(variant.features).of(cost)
+            return replace(found, extra_cycles=found.extra_cycles + round(more))
+    return None
 
 
 Choices = tuple[Choice | None, ...]

@@ -113,7 +113,7 @@ def _candidates(
     for first, last in spans(graph, rows):
         if given and takes_input(graph, first, last):
             found.append(_Candidate(first, last, True, _held(graph, rows, first, last, True)))
-        else:
+        elif not (given and _reads_input(graph, first, last)):
             found.append(_Candidate(first, last, False, _held(graph, rows, first, last, False)))
     least = dict(alone)
     for candidate in found:
@@ -124,6 +124,11 @@ def _candidates(
         most = max(alone[node] for node in range(candidate.first, candidate.last + 1))
         if candidate.given or max(candidate.least_bytes, floor) < most:
             yield candidate
+
+
+def _reads_input(graph: Graph, first: int, last: int) -> bool:
+    """Whether one of these nodes reads the model's first input."""
+    return any(first <= node <= last for node in graph.consumers().get(graph.inputs[0], []))
 
 
 def _held(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: bool) -> int:
