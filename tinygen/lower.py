@@ -104,7 +104,7 @@ class Port:
     symbol: str
     tensor: Tensor
     address: str
-    """The C expression of its first element."""
+    """The C expression of its first element; none of an input that is given row by row."""
 
 
 @dataclass(frozen=True)
@@ -321,6 +321,8 @@ class _Builder:
     def port(self, symbol: str, tensor_id: int) -> Port:
         """An input or output of the model."""
         tensor = self.graph.tensors[tensor_id]
+        if tensor_id in self.plan.rows:
+            return Port(symbol, tensor, "")
         if tensor.data is None:
             return Port(symbol, tensor, self.address(tensor_id).replace("arena +", f"{self.name}_arena.bytes +"))
         value = Data(f"{symbol}_value", tensor.dtype, tensor.data, f"{tensor.name}, known at compile time", plain=True)
