@@ -207,7 +207,7 @@ def _crash(code: int) -> ConversionError:
 def _refusal(problem: str) -> ConversionError:
     """What the converter says, in one line."""
     lines = [line.strip() for line in problem.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line] or lines
+    errors = [line for line in lines if "error:" in line] or lines or ["no reason"]
     return ConversionError(
         "TensorFlow's converter refuses this model", found=errors[0].split("error: ")[-1][:_SHOWN], remedy=_REMEDY
     )

@@ -107,7 +107,7 @@ def check_integer(data: bytes, classes: Mapping[str, str]) -> None:
         remedies = dict.fromkeys(REMEDIES[kind] for kind in map(classes.get, islands) if kind in REMEDIES)
         raise QuantizeError(
             "layers stay in floating point",
-            found="; ".join(names) if len(names) < 2 else ", ".join(names),
+            found=", ".join(names),
             expected="integers throughout",
             remedy=" or ".join(remedies) or "replace them by layers that `tinygen ops` has operators for",
         )
