@@ -19,9 +19,11 @@ TEMPLATE = "kernels/depthwise_conv_2d.rows.dsp.c.j2"
 LANES = 4
 MOST_PAIRS = 6
 """Of pixels that are taken apart one after another: 300 bytes of instructions; more become a loop."""
+FEW_PAIRS = 4
+"""With which three rows are taken apart one after another too."""
 COPY_CYCLES = 2.1
 """About what it takes to widen an element."""
-CHANNEL_CYCLES = 30
+CHANNEL_CYCLES = 26
 """About what a channel takes again in each row, beside what is copied again."""
 
 
@@ -75,4 +77,5 @@ def _copies(pixels: int, place: int, depth: int) -> dict[str, Any]:
         "copy_rounds": rounds,
         "copy_rest": pairs - rounds * size,
         "copy_last": bool(last),
+        "copied_at_once": size == pairs <= FEW_PAIRS,
     }
