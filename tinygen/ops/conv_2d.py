@@ -243,7 +243,12 @@ SPEC = OpSpec(
         ),
         Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
         Variant(
-            "v6m", "kernels/conv_2d.v6m.c.j2", frozenset({"armv6m"}), convolution_v6m.applies, convolution_v6m.params
+            "v6m",
+            convolution_v6m.TEMPLATE,
+            frozenset({"armv6m"}),
+            convolution_v6m.applies,
+            convolution_v6m.params,
+            convolution_v6m.rows,
         ),
         Variant(
             "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params

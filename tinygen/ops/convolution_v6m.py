@@ -5,11 +5,14 @@ What lies under an output is gathered in a row of bytes; from there on it is a r
 
 from __future__ import annotations
 
-from tinygen.ops import dsp, lanes, weighted, window_walk
+from dataclasses import replace
+
+from tinygen.ops import dsp, lanes, weighted, window_rows, window_walk
 from tinygen.ops.lanes import WORD_BYTES
-from tinygen.ops.spec import Context, Kernel
+from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.ops.window import convolution_geometry
 
+TEMPLATE = "kernels/conv_2d.v6m.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 
 
@@ -41,5 +44,16 @@ def params(context: Context) -> Kernel:
         "aligned": aligned,
     }
     rule = window_walk.by_pixels(context, window_walk.axes(window))
-    values["apart"] = window_walk.words(rule)
+    values |= {"by_row": False, "apart": window_walk.words(rule)}
     return Kernel(values, (0,), constants, layer.scratch_bytes + window_bytes, (rule,))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    if not window_rows.possible(context):
+        return None
+    kernel, window = params(context), convolution_geometry(context)
+    whole = (0, context.input(0).shape[3]), (0, context.output.shape[3])
+    rule = window_walk.in_row(context, window, [whole])
+    values = {**kernel.values, "by_row": True, "apart": window_rows.words(rule)}
+    return window_rows.rows(window, replace(kernel, values=values, overlaps=(rule,)), TEMPLATE, copies=False)
