@@ -242,7 +242,7 @@ class _Builder:
         assert choice is not None
         node = choice.context.node
         if rows.table:
-            inputs = [part for i in rows.kernel.operands for part in ("arena", self.row_table(node.inputs[i]))] + ["y"]
+            inputs = [part for i in rows.kernel.operands for part in self.row_table(node.inputs[i])] + ["y"]
         else:
             inputs = [self.row_address(node.inputs[i]) for i in rows.kernel.operands] + ["y"] * rows.gathers
         output = self.address(node.outputs[0]) if rows.gathers else self.row_address(node.outputs[0])
@@ -266,18 +266,21 @@ class _Builder:
         size, height = row_bytes(self.graph.tensors[tensor]), self.graph.tensors[tensor].shape[1]
         return [self.plan.tensors[tensor] + row * size for row in range(height)]
 
-    def row_table(self, tensor: int) -> str:
-        """The array of where each row of a tensor lies in the arena."""
-        offsets = np.array(self.row_offsets(tensor), np.uint16)
-        comment = f"where each row of {self.graph.tensors[tensor].name} lies in the arena"
-        return self.array(f"{self.name}_rows_of_{tensor}", offsets, comment)
+    def row_table(self, tensor: int) -> tuple[str, str]:
+        """The C expression of a tensor's lowest row, and the array of how far from it each row lies."""
+        offsets = np.array(self.row_offsets(tensor))
+        lowest = int(offsets.min())
+        comment = f"how far the rows of {self.graph.tensors[tensor].name} lie from the lowest"
+        table = self.array(f"{self.name}_rows_of_{tensor}", (offsets - lowest).astype(np.uint16), comment)
+        return f"arena + {lowest}" if lowest else "arena", table
 
     def row_address(self, tensor: int) -> str:
         """The C expression of row `y` of a tensor, if that is not constant."""
         if self.graph.tensors[tensor].data is not None:
             return self.address(tensor, const=True)
         if tensor in self.plan.rows:
-            return f"arena + tg_load_u16({self.row_table(tensor)} + y)"
+            base, table = self.row_table(tensor)
+            return f"{base} + tg_load_u16({table} + y)"
         return f"arena + {self.plan.tensors[tensor]} + y * {row_bytes(self.graph.tensors[tensor])}"
 
     def given(self) -> Given:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import numpy as np
+
 from tinygen import ops
 from tinygen.errors import ModelError
 from tinygen.ir import Graph
@@ -84,8 +86,10 @@ def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: b
         if best and best[1].arena_bytes <= way.streaming.live_bytes:
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
-        if best is None or made.arena_bytes < best[1].arena_bytes:
+        if _within_reach(graph, made) and (best is None or made.arena_bytes < best[1].arena_bytes):
             best = way.choices, made
+    if best is None and not given:
+        return choices, plan(graph, kernels(choices), core.alignment_bytes)
     return best
 
 
@@ -106,6 +110,14 @@ def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool) 
     least = min((way.streaming.extra_cycles for way in found), default=0)
     paid = [way for way in found if way.streaming.extra_cycles <= max(most, least)]
     return sorted(paid, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
+
+
+def _within_reach(graph: Graph, made: Plan) -> bool:
+    """Whether tables can tell where the rows of every tensor lie, from the lowest on."""
+    reach = np.iinfo(np.uint16).max
+    spans = [max(places) - min(places) for places in made.rows.values()]
+    spans += [graph.tensors[tensor].bytes for run in made.runs for tensor in run.read - run.loose]
+    return max(spans, default=0) <= reach
 
 
 def _rows(choices: Choices) -> list[Rows | None]:

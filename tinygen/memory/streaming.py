@@ -33,7 +33,7 @@ PRICES: Mapping[str, Price] = MappingProxyType(
         "mve": Price(0.2, 1, 60),
         "dsp": Price(1.0, 6, 60),
         "armv6m": Price(4, 20, 100),
-        "armv7m": Price(4, 20, 80),
+        "armv7m": Price(2.9, 20, 80),
         "": Price(6, 20, 100),
     }
 )
