@@ -16,7 +16,7 @@ from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_overlap_windows import BOARDS, LEAST_FILTERS, random_pools, slope, window_of
 from tests.test_pool_dsp import pool
-from tinygen.ops import depthwise_rows_dsp
+from tinygen.ops import depthwise_mve, depthwise_rows_dsp
 
 
 def random_convolutions(seed: int, core: str, count: int = 10) -> ModelBuilder:
@@ -92,6 +92,17 @@ def test_batches_have_no_rows() -> None:
         depthwise(build, (2, 5, 6, 4))
         depthwise(build, (2, 5, 6, 4), kernel=(2, 2))
         assert all(choice.rows is None for choice in layers(build.finish(), BOARDS[core]).choices)
+
+
+def test_depthwise_for_helium() -> None:
+    """All rows under each are copied, and filled where there are none."""
+    build = ModelBuilder(np.random.default_rng(3))
+    for kernel, stride, padding in (((3, 3), 1, SAME), ((3, 3), 2, SAME), ((3, 5), (1, 2), SAME), ((3, 2), 1, VALID)):
+        for depth in (8, 13):
+            depthwise(build, (1, 6, 7, depth), stride, padding, kernel=kernel, y_zero=build.pick([-128, 3]))
+    net = layers(build.finish(), BOARDS["mve"])
+    assert {rows.template for rows in rows_of(net)} == {depthwise_mve.TEMPLATE}
+    check_rows(net)
 
 
 def test_depthwise_of_every_width() -> None:

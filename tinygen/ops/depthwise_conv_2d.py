@@ -110,10 +110,11 @@ SPEC = OpSpec(
     variants=(
         Variant(
             "mve",
-            "kernels/depthwise_conv_2d.mve.c.j2",
+            depthwise_mve.TEMPLATE,
             frozenset({"mve"}),
             depthwise_mve.applies,
             depthwise_mve.params,
+            depthwise_mve.rows,
         ),
         Variant(
             "dsp",

@@ -6,14 +6,15 @@ every such sum inside, and these sums in 32 bits.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import dsp, mve, weighted, window_walk
+from tinygen.ops import dsp, mve, weighted, window_rows, window_walk
 from tinygen.ops.mve import Finish
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
 
 OPERANDS = weighted.Operands(channel_axis=3)
@@ -21,6 +22,9 @@ ROWS = 3
 """Of the window: each has a register."""
 MOST_COLUMNS = 5
 OUTPUTS, CHANNELS = 2, 8
+TEMPLATE = "kernels/depthwise_conv_2d.mve.c.j2"
+ROW_CYCLES, COPIED_BYTES = 100, 4
+"""About what another row takes again beside its copy, and bytes copied in a cycle."""
 MOST_MOVE = 4095
 """What one instruction adds to an address."""
 MOST_SUM = 255
@@ -65,8 +69,20 @@ def params(context: Context) -> Kernel:
         **_taps(found.rows, window, channels),
     }
     rule = window_walk.by_new_rows(context, window)
-    values["apart"] = window_walk.words(rule)
+    values |= {"by_row": False, "apart": window_walk.words(rule)}
     return Kernel(values, (0,), (Constant("words", words),), ROWS * _reach(window) * channels, (rule,))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output: all rows under it are copied for each."""
+    if not window_rows.possible(context):
+        return None
+    kernel, window = params(context), convolution_geometry(context)
+    again = max(0, ROWS * window.output[0] - window.input[0]) * kernel.values["read_bytes"]
+    kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM}, overlaps=())
+    return window_rows.rows(
+        window, kernel, TEMPLATE, extra_cycles=window.output[0] * ROW_CYCLES + again // COPIED_BYTES
+    )
 
 
 def _reach(window: Geometry) -> int:
