@@ -49,7 +49,7 @@ def test_every_model_is_computed_bit_for_bit(settings: dict[str, Any], golden: G
 
 
 def test_it_answers_as_the_float_model() -> None:
-    # as test_quantize: 3 of the 629 test samples are half a point
+    # as test_quantize: 3 of the 630 test samples are half a point
     test = digits().test
     data = quantize_float_tflite(converted(), X)
     assert abs(score_tflite(data, test).correct - score_keras(trained(), test).correct) <= 3

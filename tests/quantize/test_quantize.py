@@ -80,7 +80,7 @@ def test_without_settings_it_is_what_the_converter_makes() -> None:
 
 
 def test_8_bits_answer_as_the_float_model() -> None:
-    # 3 of the 629 test samples are half a point; the scales of 8-bit weights change an answer only where two are close
+    # 3 of the 630 test samples are half a point; the scales of 8-bit weights change an answer only where two are close
     test = digits().test
     assert abs(score_tflite(_plain(), test).correct - score_keras(trained(), test).correct) <= 3
 
