@@ -1,4 +1,4 @@
-"""Trains a CNN on handwritten digits that is too large for small boards, and writes it with the four sets of samples."""
+"""Trains a CNN on handwritten digits that is too large for small boards, and writes it with four sets of samples."""
 
 from __future__ import annotations
 

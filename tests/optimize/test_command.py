@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tests.pio import make_core_folder
 from tests.small_models import two_convolutions
 from tests.test_cli import as_json, complaint, tinygen
 from tinygen.cli_optimize import optimize_command
-from tinygen.errors import TinygenError
+from tinygen.errors import DataError, DataErrors, TinygenError
 
 ROOT = Path(__file__).parents[2]
 LATE = ("tensorflow", "keras", "joblib", "distributed", "matplotlib", "yaml", "tinygen.optimize", "tinygen.quantize")
@@ -121,10 +122,9 @@ def test_without_its_packages_it_says_what_to_install(request_: list[str]) -> No
     assert done.stderr == "tinygen: joblib is not installed; pip install 'tinygen[train]'\n"
 
 
-def test_a_model_that_keras_cannot_load(request_: list[str], tmp_path: Path) -> None:
-    done = tinygen("optimize", *request_, "--output", tmp_path / "out", code=2)
-    assert done.stderr.startswith(f"tinygen: {request_[0]}: Keras cannot load the model, found ")
-    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out" / "report.json").exists()
+def test_problems_come_whole_out_of_another_process() -> None:
+    problems = DataErrors([DataError("too few", where="x.npz", found="3"), DataError("NaN", remedy="drop them")])
+    assert pickle.loads(pickle.dumps(problems)).lines == ("x.npz: too few, found 3", "NaN; drop them")
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def stopped(command: list[str], cache: Path) -> str:
 def test_a_model_too_large_for_a_blue_pill_is_made_to_fit(trained: Path, tmp_path: Path) -> None:
     """Stopped on the way and started again; then compiled, and run on the whole test set in the emulator."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("techniques: [int8, int8_qat, channels: {share: [0.9, 0.3], epochs: 2}]")
+    recipe.write_text("techniques: [int8, int8_qat, channels: {share: 0.3, epochs: 2}]")
     out = tmp_path / "out"
     command = arguments(trained, "--board", "bluepill_f103c8", "--recipe", recipe, "--output", out)
     kept = f"what was finished is kept in {out}/.cache"
@@ -182,20 +182,20 @@ def test_a_model_too_large_for_a_blue_pill_is_made_to_fit(trained: Path, tmp_pat
     report = as_json(*command)
     after = {path.name: path.stat().st_mtime_ns for path in (out / ".cache").iterdir()}
     assert before and before.items() < after.items(), "what was known was used, not made again"
-    assert [each["state"] for each in report["candidates"]] == ["lacks", "unknown", "lacks", "chosen"]
+    assert [each["state"] for each in report["candidates"]] == ["lacks", "unknown", "chosen"]
     notes = [each["note"] for each in report["candidates"]]
-    assert notes == ["", "left out: saves no flash", "not trained", ""]
+    assert notes == ["", "left out: saves no flash", ""]
     board, host = emulated(out, report, report["test"]["chosen"]["total"])
     assert board == host == report["test"]["chosen"]["correct"]
     assert report["float"]["accuracy"] > 0.9 and report["test"]["chosen"]["accuracy"] > 0.85
 
 
 def test_and_for_an_uno(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A student with a quarter of the channels, in 2 kB of RAM; what it runs is PlatformIO's own build."""
+    """A student with a quarter of the channels, hardly trained, in 2 kB of RAM; it runs as PlatformIO builds it."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("techniques: [distill: {width: 0.25, epochs: 10}]")
+    recipe.write_text("techniques: [distill: {width: 0.25, epochs: 12}]")
     out = tmp_path / "out"
-    report = as_json(*arguments(trained, "--board", "uno", "--recipe", recipe, "--output", out))
+    report = as_json(*arguments(trained, "--board", "uno", "--max-drop", "30%", "--recipe", recipe, "--output", out))
     assert [each["state"] for each in report["candidates"]] == ["chosen"]
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(make_core_folder(tmp_path / "core")))
     board, host = emulated(out, report, 5, "platformio")
