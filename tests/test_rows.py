@@ -16,7 +16,7 @@ from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_overlap_windows import BOARDS, LEAST_FILTERS, random_pools, slope, window_of
 from tests.test_pool_dsp import pool
-from tinygen.ops import depthwise_mve, depthwise_rows_dsp
+from tinygen.ops import depthwise_mve, depthwise_rows_dsp, depthwise_v6m
 
 
 def random_convolutions(seed: int, core: str, count: int = 10) -> ModelBuilder:
@@ -102,6 +102,16 @@ def test_depthwise_for_helium() -> None:
             depthwise(build, (1, 6, 7, depth), stride, padding, kernel=kernel, y_zero=build.pick([-128, 3]))
     net = layers(build.finish(), BOARDS["mve"])
     assert {rows.template for rows in rows_of(net)} == {depthwise_mve.TEMPLATE}
+    check_rows(net)
+
+
+def test_depthwise_for_armv6m() -> None:
+    build = ModelBuilder(np.random.default_rng(4))
+    for shape in ((1, 6, 7, 3), (1, 7, 4, 2), (1, 1, 5, 4)):
+        for stride in (1, 2):
+            depthwise(build, shape, stride, activation=build.pick([0, 3]), x_zero=build.random_zero_point())
+    net = layers(build.finish(), BOARDS["v6m"])
+    assert {rows.template for rows in rows_of(net)} == {depthwise_v6m.TEMPLATE}
     check_rows(net)
 
 

@@ -134,10 +134,11 @@ SPEC = OpSpec(
         ),
         Variant(
             "v6m",
-            "kernels/depthwise_conv_2d.v6m.c.j2",
+            depthwise_v6m.TEMPLATE,
             frozenset({"armv6m"}),
             depthwise_v6m.applies,
             depthwise_v6m.params,
+            depthwise_v6m.rows,
         ),
         Variant(
             "v7m",

@@ -159,11 +159,16 @@ def row_words(context: Context) -> str:
 
 
 def rows(
-    context: Context, kernel: Kernel, template: str, channel_cycles: int, copy_cycles: float = COPY_CYCLES
+    context: Context,
+    kernel: Kernel,
+    template: str,
+    channel_cycles: int,
+    copy_cycles: float = COPY_CYCLES,
+    whole_cycles: float = COPY_CYCLES,
 ) -> Rows:
     """The record of a kernel of a `row_plane`; each row takes it so many cycles more a channel, and copies again."""
     window, depth = convolution_geometry(context), context.input(0).shape[3]
-    copied = window.kernel[0] * window.output[0] * copy_cycles - window.input[0] * COPY_CYCLES
+    copied = window.kernel[0] * window.output[0] * copy_cycles - window.input[0] * whole_cycles
     extra = round(depth * (copied * window.input[1] + window.output[0] * channel_cycles))
     if kernel.values["apart"] != window_rows.APART:
         kernel = replace(kernel, overlaps=(row_overlap(context),))
