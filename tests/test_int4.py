@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tinygen.frontend import tflite
 from tinygen.verify.golden import Golden
 
 
-def int4(build: ModelBuilder, shape: tuple[int, ...], scale: object, axis: int = 0) -> Value:
+def int4(build: ModelBuilder, shape: tuple[int, ...], scale: Any, axis: int = 0) -> Value:
     """Random weights, both ends among them."""
     weights = build.rng.integers(-8, 8, shape)
     return build.constant(weights, "int4", scale, [0] * np.size(scale), axis)
