@@ -27,7 +27,9 @@ def _distinct(model: bytes, op: str) -> list[int]:
 def test_the_int8_weights_take_so_many_values_and_the_accuracy_holds(
     values: int, per_channel: bool, loss: float
 ) -> None:
-    model = cluster(trained(), TRAIN, VALIDATION, values=values, per_channel=per_channel, epochs=3, learning_rate=3e-3)
+    model = cluster(
+        trained(), first(TRAIN, 400), VALIDATION, values=values, per_channel=per_channel, epochs=2, learning_rate=3e-3
+    )
     quantised = quantize(model, digits().calibration.x, per_channel=per_channel)
     assert max(_distinct(quantised, "conv_2d")) <= values
     assert max(_distinct(quantised, "fully_connected")) <= values
