@@ -53,7 +53,8 @@ def alone(folder: Path) -> Any:
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     """Two workers, each a process."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running:
+    start: Any = LocalCluster
+    with start(n_workers=2, threads_per_worker=1, dashboard_address=None) as running:
         yield running
 
 

@@ -12,7 +12,8 @@ from tests.small_models import two_convolutions
 from tinygen import driver, target
 from tinygen.budget import Memory, weigh
 from tinygen.errors import RecipeError, TargetError
-from tinygen.footprint.measure import measure
+from tinygen.footprint.measure import Footprint, measure
+from tinygen.optimize import cost as cost_module
 from tinygen.optimize.candidate import candidate
 from tinygen.optimize.cost import check_time
 from tinygen.optimize.cost import cost as cost_of
@@ -82,6 +83,18 @@ def test_kernels_that_need_less_are_taken_only_where_they_must() -> None:
     fast = cost_of(DIGITS.read_bytes(), Limits(board))
     small = cost_of(DIGITS.read_bytes(), Limits(board, flash_bytes=fast.flash_bytes - 1))
     assert fast.goal == "speed" != small.goal and small.flash_bytes < fast.flash_bytes
+
+
+def test_what_is_too_large_by_its_constants_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def counted(compiled: driver.Compiled, board: target.Target) -> Footprint:
+        built.append(compiled)
+        return measure(compiled, board)
+
+    monkeypatch.setattr(cost_module, "measure", counted)
+    found = cost_of(DIGITS.read_bytes(), Limits(target.load("bluepill_f103c8"), flash_bytes=4096))
+    assert len(built) == 1 and found.goal == "speed" and found.flash_bytes > found.constant_bytes > 4096
 
 
 def test_without_a_board_it_is_constants_and_arena() -> None:

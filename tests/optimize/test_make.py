@@ -52,7 +52,7 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
 
 def made(problem: Problem, name: str, trained: bool = True, told: list[Any] | None = None, **settings: Any) -> bytes:
     """What a technique makes, trained for an epoch if at all."""
-    epochs = {"epochs": 1} if "epochs" in TECHNIQUES[name].settings else {}
+    epochs: dict[str, Any] = {"epochs": 1} if "epochs" in TECHNIQUES[name].settings else {}
     progress = [] if told is None else told
     which = candidate(name, **epochs, **settings)
     return make.make(problem, which, trained, lambda done, total: progress.append((done, total)))
@@ -82,7 +82,7 @@ def test_layers_keep_their_own_widths(problem: Problem) -> None:
     which = candidate("int8", (("conv*", (("weights", 4),)), ("conv1", (("weights", 8),))))
     graph = tflite.read(make.make(problem, which, True, lambda done, total: None), "m")
     weights = [graph.tensors[node.inputs[1]].data for node in graph.nodes if len(node.inputs) == 3]
-    assert [bool(np.abs(each).max() <= 7) for each in weights] == [False, True, False]
+    assert [bool(np.abs(np.asarray(each)).max() <= 7) for each in weights] == [False, True, False]
 
 
 def test_a_model_that_keras_cannot_load(problem: Problem) -> None:

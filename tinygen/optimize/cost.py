@@ -33,6 +33,8 @@ def cost(data: bytes, limits: Limits) -> Cost:
     tried: list[tuple[float, int, Cost, Compiled, Budget]] = []
     for goal in Optimize:
         compiled = compile_model(model, board, NAME, form=default_format(board), optimize=goal)
+        if tried and not _may_fit(compiled, limits):
+            continue  # its data alone are too much, which is known without building it
         budget = weigh(compiled, board, measure(compiled, board))
         found = _on_board(budget, goal)
         over = cost_lacks(found, limits)
@@ -41,6 +43,14 @@ def cost(data: bytes, limits: Limits) -> Cost:
             break
     _, _, found, compiled, budget = min(tried)
     return replace(found, milliseconds=_milliseconds(compiled, budget, limits)) if budget.fits else found
+
+
+def _may_fit(compiled: Compiled, limits: Limits) -> bool:
+    """Whether constants and arena leave room for code and stack."""
+    needed = need(compiled)
+    flash = limits.flash_bytes is None or needed.constant_bytes < limits.flash_bytes
+    ram = limits.ram_bytes is None or needed.arena_bytes < limits.ram_bytes
+    return flash and ram and (limits.board is None or needed.fits(limits.board))
 
 
 def _portable(compiled: Compiled) -> Cost:
