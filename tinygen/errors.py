@@ -56,7 +56,7 @@ class Several(TinygenError):  # noqa: N818 - it is several
         return tuple(line for problem in self.problems for line in problem.lines)
 
 
-class ModelErrors(Several, ModelError):
+class ModelErrors(Several, ModelError):  # noqa: N818 - it is several
     """All problems of a model at once."""
 
 
@@ -68,7 +68,7 @@ class DataError(TinygenError):
     """The given samples do not suit the model."""
 
 
-class DataErrors(Several, DataError):
+class DataErrors(Several, DataError):  # noqa: N818 - it is several
     """All problems of the given samples at once."""
 
 
@@ -76,7 +76,7 @@ class RecipeError(TinygenError):
     """What is asked of `tinygen optimize` makes no sense: a recipe, a limit."""
 
 
-class RecipeErrors(Several, RecipeError):
+class RecipeErrors(Several, RecipeError):  # noqa: N818 - it is several
     """All problems of a recipe at once."""
 
 
