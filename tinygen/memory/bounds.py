@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,8 @@ def most_shared(a: int, b: int, items: Sequence[Item], forbidden: Forbidden, cel
         return 0
     first, second = (-(-items[i].bytes // cell) * cell for i in ((b, a) if swap else (a, b)))
     ends = [(low - 1) // cell * cell for low, _ in intervals] + [-(-high // cell) * cell for _, high in intervals]
-    allowed = [d for d in (*ends, 0, first - second) if not any(low <= d < high for low, high in intervals)]
+    lows = [low for low, _ in intervals]
+    allowed = [d for d in (*ends, 0, first - second) if (i := bisect_right(lows, d)) == 0 or intervals[i - 1][1] <= d]
     return max((max(0, min(first, d + second) - max(0, d)) for d in allowed), default=0) // cell
 
 
