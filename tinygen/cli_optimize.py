@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,6 +129,7 @@ def _sets(paths: dict[str, Path], model: ModelFile, limits: Limits) -> dict[str,
 def _run(problem: Problem, request: Request, hidden: bool) -> Result:
     """The search, and the judgement of what it found; Ctrl+C ends it with one line."""
     cache = Cache(request.cache)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, with its processes
     try:
         with workers(request.jobs, request.scheduler) as pool, _watch(hidden) as watch:
             found = search(problem, request.ladder, cache, pool, watch)
@@ -136,6 +138,8 @@ def _run(problem: Problem, request: Request, hidden: bool) -> Result:
         done = f"what was finished is kept in {request.cache}"
         click.echo(f"tinygen: stopped; {done}: the same command goes on from there", err=True)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return Result(problem, found, scores, request.folder)
 
 

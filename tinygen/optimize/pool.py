@@ -17,6 +17,8 @@ from tinygen.optimize.extras import load
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
 """TensorFlow says little, and rounds alike on every computer."""
 CONNECT_SECONDS = 20
+IDLE_SECONDS = 120
+"""A process without work ends after this time, and so does one whose parent was killed."""
 
 
 class Pool:
@@ -57,7 +59,9 @@ def workers(jobs: int, scheduler: str = "") -> Iterator[Pool]:
         return
     loky = load("joblib.externals.loky")
     count = jobs or 1
-    pool = Pool(count, lambda: loky.ProcessPoolExecutor(max_workers=count, initializer=_start_quietly, env=QUIET))
+    pool = Pool(
+        count, lambda: loky.ProcessPoolExecutor(count, timeout=IDLE_SECONDS, initializer=_start_quietly, env=QUIET)
+    )
     try:
         with warnings.catch_warnings():
             # TensorFlow keeps memory; joblib starts a fresh process when that becomes much, and warns of it.
