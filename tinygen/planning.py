@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tinygen.errors import ModelError
 from tinygen.ir import Graph
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
-from tinygen.memory.streaming import Streaming, price, streamings
+from tinygen.memory.streaming import Known, Streaming, price, streamings
 from tinygen.ops.spec import Rows
 from tinygen.quant import Numerics
 from tinygen.target import Core
@@ -48,7 +49,8 @@ def plan_for(
     """The kernels, and the smallest plan for what may be paid; with `given`, the caller gives the input row by row."""
     choices = choose(graph, numerics, core, optimize)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
-    best = _with_runs(graph, choices, core, left, given)
+    known: dict[Any, Any] = {}
+    best = _with_runs(graph, choices, core, left, given, known)
     if best is None:
         raise ModelError(
             "the input cannot be given row by row",
@@ -64,7 +66,7 @@ def plan_for(
             break
         choices, paid = found
         left -= paid
-        made = _with_runs(graph, choices, core, left, given)
+        made = _with_runs(graph, choices, core, left, given, known)
         if made and made[1].arena_bytes < best[1].arena_bytes:
             best = made
     return best
@@ -76,13 +78,15 @@ def whole_cycles(choices: Choices, core: Core) -> float:
     return sum(price(c.variant.features).of(ops.SPECS[c.context.node.op].cost(c.context)) for c in chosen)
 
 
-def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> tuple[Choices, Plan] | None:
+def _with_runs(
+    graph: Graph, choices: Choices, core: Core, most: float, given: bool, known: dict[Any, Any]
+) -> tuple[Choices, Plan] | None:
     """The smallest plan whose runs of rows take at most so many cycles more, and the kernels with the rows of it.
 
     None where the input is to be given row by row, and these kernels do not take it so.
     """
     best: tuple[Choices, Plan] | None = None
-    for way in _ways(graph, choices, core, most, given)[:MOST_TRIED]:
+    for way in _ways(graph, choices, core, most, given, known)[:MOST_TRIED]:
         if best and best[1].arena_bytes <= way.streaming.live_bytes:
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
@@ -93,20 +97,21 @@ def _with_runs(graph: Graph, choices: Choices, core: Core, most: float, given: b
     return best
 
 
-def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool) -> list[_Way]:
+def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, known: dict[Any, Any]) -> list[_Way]:
     """What may be paid, that which needs least first: rows by their fastest kernels, and by those with less scratch.
 
     An input that is given by rows is worth the least that it takes.
     """
     small = tuple(replace(choice, small_rows=True) if choice else None for choice in choices)
     forms = [choices, small] if any(rows and rows.small for rows in _rows(choices)) else [choices]
-    found = [
-        _Way(form, streaming)
-        for form in forms
-        for streaming in streamings(
-            graph, kernels(form), _rows(form), price(core.features), math.inf if given else most, given
-        )
-    ]
+    for limit in (most, math.inf) if given else (most,):
+        found: list[_Way] = []
+        for form in forms:
+            told = Known([(c.variant.name, c.small_rows) if c else None for c in form], known)
+            made = streamings(graph, kernels(form), _rows(form), price(core.features), limit, given, told)
+            found += [_Way(form, streaming) for streaming in made]
+        if found:
+            break
     least = min((way.streaming.extra_cycles for way in found), default=0)
     paid = [way for way in found if way.streaming.extra_cycles <= max(most, least)]
     return sorted(paid, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from tinygen.ir import Graph
 from tinygen.memory.live import live_bytes
-from tinygen.memory.rows import GIVEN, Run, read_tensors, run, spans, takes_input, turns
+from tinygen.memory.rows import GIVEN, Run, read_tensors, row_bytes, run, spans, takes_input, turns
 from tinygen.memory.schedule import schedule
 from tinygen.memory.views import storage
 from tinygen.ops.spec import Cost, Kernel, Rows
@@ -59,6 +59,15 @@ class _Way:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What runs need, by the node that they begin with, whether they take the input, and the kernels in them."""
+
+    kernels: Sequence[Hashable]
+    """What tells the kernel of each node, and its rows."""
+    needs: dict[tuple[int, bool, tuple[Hashable, ...]], tuple[int, Run]]
+
+
+@dataclass(frozen=True)
 class _Candidate:
     """A run that is worth a try."""
 
@@ -80,18 +89,21 @@ def streamings(
     paid: Price,
     most_cycles: float = float("inf"),
     given: bool = False,
+    known: Known | None = None,
 ) -> list[Streaming]:
     """The choices that are worth it: fewer bytes for more cycles, the cheapest first.
 
-    Each run costs at most `most_cycles` more. With `given`, the first run takes the model's input row by row.
+    Each run costs at most `most_cycles` more. With `given`, the first run takes the model's input row by row. `known`
+    keeps what has been found of runs from one call to the next.
     """
+    known = known or Known([None] * len(graph.nodes), {})
     places = storage(graph, 1, joined=False)
     live = live_bytes(graph, schedule(graph, kernels), places)
     alone = {node: int(live[node + 1]) for node in range(len(graph.nodes))}
     ways: list[list[_Way]] = [[_Way(0, 0)]] + [[] for _ in graph.nodes]
     tried: dict[int, list[tuple[int, _Way]]] = {}
     for candidate in _candidates(graph, rows, alone, given):
-        if way := _try(graph, kernels, rows, paid, candidate, most_cycles):
+        if way := _try(graph, kernels, rows, paid, candidate, most_cycles, known):
             tried.setdefault(candidate.first, []).append((candidate.last, way))
     for node in range(len(graph.nodes)):
         kept = ways[node] = _worth(ways[node])
@@ -132,11 +144,23 @@ def _reads_input(graph: Graph, first: int, last: int) -> bool:
 
 
 def _held(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: bool) -> int:
-    """The bytes of the largest tensor that lies in RAM whole although the run works on rows."""
+    """A bound from below: the largest tensor that lies in RAM whole, and what windows keep halfway."""
     read = {t for node in range(first, last + 1) for t in read_tensors(graph, node, _present(rows[node]))}
     made = {graph.nodes[node].outputs[0] for node in range(first, last)}
     outside = (read - made - ({graph.inputs[0]} if given else set())) | {graph.nodes[last].outputs[0]}
-    return max(graph.tensors[tensor].bytes for tensor in outside)
+    return max(*(graph.tensors[tensor].bytes for tensor in outside), _kept_rows(graph, rows, first, last))
+
+
+def _kept_rows(graph: Graph, rows: Sequence[Rows | None], first: int, last: int) -> int:
+    """The bytes of rows that windows keep from one row of their outputs to the next."""
+    kept: dict[int, int] = {}
+    for node in range(first, last + 1):
+        found = _present(rows[node])
+        for tensor in read_tensors(graph, node, found):
+            shape = graph.tensors[tensor].shape
+            window = min(found.height, shape[1]) if not found.gathers else 0
+            kept[tensor] = max(kept.get(tensor, 0), (window - found.stride) * row_bytes(graph.tensors[tensor]))
+    return sum(kept.values())
 
 
 def _present(rows: Rows | None) -> Rows:
@@ -151,6 +175,7 @@ def _try(
     paid: Price,
     candidate: _Candidate,
     most_cycles: float,
+    known: Known,
 ) -> _Way | None:
     """One run on its own: the bytes needed while it is at work, and what it costs; None if that is too much."""
     first, last, given = candidate.first, candidate.last, candidate.given
@@ -160,11 +185,23 @@ def _try(
         cycles += found.extra_cycles + paid.row * turns(graph, node, found)
     if cycles > most_cycles:
         return None
-    made = run(graph, rows, first, last, given)
+    key = first, given, tuple(known.kernels[first : last + 1])
+    if key not in known.needs:
+        known.needs[key] = _need(graph, kernels, rows, candidate)
+    live, made = known.needs[key]
+    return _Way(live, cycles, (made,))
+
+
+def _need(
+    graph: Graph, kernels: Sequence[Kernel | None], rows: Sequence[Rows | None], candidate: _Candidate
+) -> tuple[int, Run]:
+    """The bytes needed while a run is at work, and the run."""
+    first, last = candidate.first, candidate.last
+    made = run(graph, rows, first, last, candidate.given)
     planned = schedule(graph, kernels, rows, (made,))
     live = live_bytes(graph, planned, storage(graph, 1, joined=False))
     inside = [i for i, moment in enumerate(planned.moments) if moment.node == GIVEN or first <= moment.node <= last]
-    return _Way(int(live[inside[0] + 1 : inside[-1] + 2].max()), cycles, (made,))
+    return int(live[inside[0] + 1 : inside[-1] + 2].max()), made
 
 
 def _worth(ways: Sequence[_Way]) -> list[_Way]:
