@@ -1,7 +1,7 @@
 """Turns a 3x3 depthwise convolution into the numbers and arrays of its kernel for cores with the DSP extension.
 
 The window slides over the rows of a plane with its taps in registers, in pairs as SMLAD takes them: two outputs a step
-with stride 1, one with stride 2.
+with stride 1, one with stride 2. The pairs are made of a word for each row of taps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from tinygen.ir import Array
 from tinygen.ops import dsp, planes, window_rows
 from tinygen.ops.planes import OPERANDS, Plane
-from tinygen.ops.spec import Context, Kernel, Rows
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import convolution_geometry
 
@@ -30,6 +30,8 @@ MOST_STEPS = 6
 MOST_SCALED = 4
 """Sums of a row that are scaled one after another."""
 SUM_BYTES = 4
+TAP_WORDS = {1: 6, 2: 5}
+"""Stride -> registers that hold the taps."""
 STEP_OUTPUTS = {1: 2, 2: 1}
 """Stride -> outputs of a step of the inner loop."""
 STEP_CYCLES = {1: 24, 2: 13}
@@ -67,10 +69,10 @@ def _kernel(context: Context, plane: Plane, by_row: bool = False) -> Kernel:
         "fused": fused,
         "scaled_at_once": chunk(plane.along.output, MOST_SCALED),
         "row_bytes": 2 * width,
-        "tap_words": taps.shape[1] // 2,
+        "tap_words": TAP_WORDS[plane.along.stride],
     }
     sums_bytes = 0 if fused else SUM_BYTES * plane.along.output
-    constants = planes.weights(taps, scaling), *scaling.constants
+    constants = Constant("weights", taps), *scaling.constants
     return Kernel(values, (0,), constants, planes.plane_bytes(plane, width) + sums_bytes)
 
 
@@ -130,8 +132,10 @@ def _row(plane: Plane, step_bytes: int) -> dict[str, Any]:
 
 
 def _taps(filters: Array, plane: Plane) -> Array:
-    """Filters [channels, 3, 3] in the order of the inner loop: [channels, words * 2]."""
-    if plane.along.stride == 1:
-        return filters[:, :, [0, 1, 1, 2]].reshape(len(filters), -1)
-    last = np.pad(filters[:, :, 2], ((0, 0), (0, 1)))
-    return np.concatenate([filters[:, :, :2].reshape(len(filters), -1), last], axis=1)
+    """Filters [channels, 3, 3] as int8 [channels, 12]: of each row the first, second or third, second, third.
+
+    Bytes 0 and 2 of such a word are a pair. Bytes 1 and 3 are the pair of the second and the third with stride 1; with
+    stride 2 both are the third, which is paired with that of another row.
+    """
+    order = [0, 1, 1, 2] if plane.along.stride == 1 else [0, 2, 1, 2]
+    return filters[:, :, order].reshape(len(filters), -1).astype(np.int8)
