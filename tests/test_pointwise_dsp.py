@@ -12,10 +12,19 @@ import pytest
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled, forms
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
+from tinygen.ops import pointwise_dsp
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
-KERNEL = "tg_conv_2d_pointwise_dsp_s8"
+KERNEL = "tg_conv_2d_pointwise_"
+OWN = "tg_conv_2d_pointwise_dsp_s8"
+SHARED = "tg_conv_2d_pointwise_shared_dsp_s8"
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer shares its kernel with others."""
+    monkeypatch.setattr(pointwise_dsp, "FEW_OUTPUTS", 0)
 
 
 def pointwise(
@@ -49,9 +58,11 @@ def others(build: ModelBuilder) -> None:
     assert names and not any("dsp" in name for name in names), names
 
 
+@pytest.mark.parametrize("few_outputs", [0, pointwise_dsp.FEW_OUTPUTS], ids=["own", "shared"])
 @pytest.mark.parametrize("board", BOARDS)
-def test_random_shapes(board: str) -> None:
+def test_random_shapes(board: str, few_outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any pixels, inputs and channels, all zero points, outputs of one sign and of both, limits inside the range."""
+    monkeypatch.setattr(pointwise_dsp, "FEW_OUTPUTS", few_outputs)
     build = ModelBuilder(np.random.default_rng(BOARDS.index(board)))
     rng = build.rng
     for _ in range(16):
@@ -64,6 +75,7 @@ def test_random_shapes(board: str) -> None:
     assert set(forms(check(build, [board]), KERNEL)) == {"line", "roundings"}
 
 
+@pytest.mark.usefixtures("own")
 def test_every_number_of_inputs() -> None:
     """Steps, rounds of steps, those behind, inputs behind the last whole word."""
     build = ModelBuilder()
@@ -76,6 +88,21 @@ def test_every_number_of_inputs() -> None:
     values = [function.values for function in result.program.functions]
     rounds = {(v["rounds"], v["steps_a_round"], v["steps_behind"]) for v in values}
     assert rounds >= {(1, 0, 0), (1, 1, 0), (4, 3, 3), (4, 4, 0), (2, 15, 1), (2, 16, 0), (4, 15, 3)}
+
+
+def test_small_layers_share_a_kernel() -> None:
+    """Every number of inputs in rounds of steps and behind the last whole word, odd pixels, odd channels."""
+    build = ModelBuilder()
+    for depth in (*range(3, 12), *range(31, 40), 66, 127):
+        shape = 2, 1 + depth % 3, 1 + depth % 4, depth
+        pointwise(build, shape, 4 + depth % 5, slope=0.01 / np.sqrt(depth))
+    pointwise(build, (1, 1, 6, 16), 8)
+    result = check(build, samples=2, numerics=Numerics.TFLM)
+    assert set(forms(result, KERNEL)) == {"line"}
+    shared = [function for function in result.program.functions if function.name.startswith(SHARED)]
+    assert len(shared) == len({str(function.values["finish"]) for function in shared}) <= 2
+    own = [call.function for call in result.program.calls if not call.function.startswith(SHARED)]
+    assert own and all(name.startswith(OWN) for name in own)
 
 
 def test_shapes_of_real_networks() -> None:

@@ -167,6 +167,14 @@ SPEC = OpSpec(
             block=pointwise_dsp.PIXELS,
         ),
         Variant(
+            "pointwise_shared_dsp",
+            "kernels/conv_2d.pointwise.shared.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and pointwise_dsp.shares(context),
+            pointwise_dsp.shared_params,
+            block=pointwise_dsp.PIXELS,
+        ),
+        Variant(
             "pointwise_dsp",
             "kernels/conv_2d.pointwise.dsp.c.j2",
             frozenset({"dsp"}),

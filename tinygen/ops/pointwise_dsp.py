@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from tinygen.ops import byte_pairs, dsp, overlap, weighted
 from tinygen.ops.byte_pairs import WORD_BYTES, Finish
 from tinygen.ops.dsp import Sums
@@ -27,6 +29,13 @@ MOST_ROW = 15
 """Pixels of which one alone is worth long code."""
 UNROLLED_WORDS = 4
 """Words of four inputs of each pixel that are widened in a round, at most."""
+
+FEW_OUTPUTS = 2**12
+"""A layer of so many shares its code with others: each eight outputs take about 10 cycles more."""
+ROUND_STEPS = 16
+"""Steps of that inner loop."""
+STEP_BYTES = 56
+"""Of a step: 14 instructions of 4 bytes."""
 
 
 def applies(context: Context) -> bool:
@@ -65,6 +74,24 @@ def own_params(context: Context) -> Kernel:
     most = MOST_STEPS if values["pixels"] <= MOST_ROW else FEW_STEPS
     lone = loop(values["steps"] - 1, most)
     return replace(dense, values={**values, "lone": lone}, scratch_bytes=PIXELS * values["steps"] * WORD_BYTES)
+
+
+def shares(context: Context) -> bool:
+    """Few outputs, stored in the usual way; not rows of one pixel after another, each of which is a call."""
+    image = context.output.shape[1] > 1
+    if not image or context.output.size > FEW_OUTPUTS or context.input(0).shape[3] <= 2 or not applies(context):
+        return False
+    finish = params(context).values["finish"]
+    return finish["form"] == "line" and finish["clamp"] is None
+
+
+def shared_params(context: Context) -> Kernel:
+    """`params` of the kernel that takes its sizes from its words: one for all layers whose outputs are stored alike."""
+    own = params(context)
+    sizes = [own.values[size] for size in ("pixels", "in_channels", "out_channels", "blocks_words")]
+    words = np.concatenate([sizes, own.constants[0].data]).astype(np.int32)
+    values = {"finish": own.values["finish"], "round_steps": ROUND_STEPS, "step_bytes": STEP_BYTES}
+    return replace(own, values=values, constants=(Constant("words", words),))
 
 
 def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
