@@ -26,7 +26,7 @@ SMALL_MACS = 2**14
 LONE_CYCLES = 0.65
 """Of those of two pixels, for one alone."""
 MOST_ROW = 15
-"""Pixels of which one alone is worth long code."""
+"""Pixels of which one alone is worth code of its own."""
 UNROLLED_WORDS = 4
 """Words of four inputs of each pixel that are widened in a round, at most."""
 
@@ -63,16 +63,12 @@ def params(context: Context) -> Kernel:
 
 
 def own_params(context: Context) -> Kernel:
-    """`params` of the kernel whose blocks are its own: it has instructions for a pixel that is left alone.
-
-    They are long where rows of pixels have them in turn.
-    """
+    """`params` of the kernel whose blocks are its own: for few pixels, with instructions for one that is left alone."""
     dense = params(context)
     values = dense.values
-    if values["pixels"] % PIXELS == 0:
+    if values["pixels"] % PIXELS == 0 or values["pixels"] > MOST_ROW:
         return dense
-    most = MOST_STEPS if values["pixels"] <= MOST_ROW else FEW_STEPS
-    lone = loop(values["steps"] - 1, most)
+    lone = loop(values["steps"] - 1, MOST_STEPS)
     return replace(dense, values={**values, "lone": lone}, scratch_bytes=PIXELS * values["steps"] * WORD_BYTES)
 
 
