@@ -193,4 +193,7 @@ def test_compilers(tmp_path: Path) -> None:
     pointwise(build, (1, 5, 5, 67), 9, RELU6)
     pointwise(build, (1, 5, 5, 16), 8, y_zero=3, slope=0.001, scale_spread=9.0)
     pointwise(build, (1, 5, 5, 16), 8, y_zero=3, slope=0.001, scale_spread=1.0)
+    pointwise(build, (1, 5, 5, 15), 9)
+    names = {function.name.rpartition("_")[0] for function in compiled(build).program.functions}
+    assert names == {OWN, SHARED}
     check_compilers(build, tmp_path)
