@@ -10,6 +10,7 @@
 enum { LINE_BYTES = 16, CODE_LINES = 64, DATA_LINES = 16 };
 enum { MOST_BLOCKS = 1 << 16 };
 enum { TABLE_FULL = -1 };
+static const uint32_t IT_STATE = 0x0600FC00u; /* of the status register */
 
 typedef struct {
     uint32_t address, bytes;
@@ -108,12 +109,25 @@ static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user
     fetch(replay, (uint32_t)address, bytes);
 }
 
+/* Unicorn 2.1 shows a read that is conditional with the state of its IT block, and then carries that state over to the
+ * next basic block, where it does not belong.
+ */
+static void leave_it_block(uc_engine *uc)
+{
+    uint32_t status = 0;
+    uc_reg_read(uc, UC_ARM_REG_XPSR, &status);
+    if (status & IT_STATE) {
+        status &= ~IT_STATE;
+        uc_reg_write(uc, UC_ARM_REG_XPSR, &status);
+    }
+}
+
 static void on_flash_read(uc_engine *uc, uc_mem_type type, uint64_t address, int bytes, int64_t value, void *user)
 {
     replay_t *const replay = user;
-    (void)uc;
     (void)type;
     (void)value;
+    leave_it_block(uc);
     if (!replay->counting) {
         return;
     }
