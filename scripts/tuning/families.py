@@ -12,6 +12,13 @@ V1_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)
 """Channels at full width, stride."""
 V2_BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2), (6, 64, 2, 2), (6, 96, 2, 1), (6, 160, 2, 2), (6, 320, 1, 1))
 """Expansion, channels at full width, repeats, stride of the first."""
+V2_WHOLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+"""The same with all repeats."""
+MIXED_BLOCKS = (
+    *((3, 16, 7, 2), (5, 16, 3, 1), (5, 16, 7, 1), (4, 24, 3, 2), (5, 24, 5, 1), (6, 24, 5, 1), (5, 40, 7, 2)),
+    *((6, 40, 3, 1), (5, 48, 5, 1), (6, 48, 3, 1), (6, 96, 5, 2), (4, 96, 7, 1), (6, 160, 7, 1)),
+)
+"""Expansion, channels, window, stride, as searches for small memories find them."""
 LEAST_CHANNELS = 8
 
 
@@ -37,6 +44,32 @@ def mobilenet_v2(width: float, size: int, kernel: int = 3) -> bytes:
             y = net.conv(net.depthwise(y, (kernel, kernel), (stride, stride)), out, relu=False)
             x = net.add(x, y, relu=False) if stride == 1 and out == x.shape[3] else y
     return _classified(net, net.conv(x, _scaled(640, width)), 10)
+
+
+def mobilenet_v2_whole(width: float, size: int) -> bytes:
+    """MobileNetV2 with all its blocks."""
+    net = Net()
+    x = net.conv(net.input(1, size, size, 3), _scaled(32, width), (3, 3), (2, 2))
+    for expansion, filters, repeats, first_stride in V2_WHOLE:
+        for repeat in range(repeats):
+            x = _inverted(net, x, expansion, _scaled(filters, width), 3, first_stride if repeat == 0 else 1)
+    return _classified(net, net.conv(x, _scaled(1280, width)), 10)
+
+
+def mixed_residuals(size: int) -> bytes:
+    """Inverted residuals with windows from 3x3 to 7x7."""
+    net = Net()
+    x = net.conv(net.input(1, size, size, 3), 16, (3, 3), (2, 2))
+    x = net.conv(net.depthwise(x, (3, 3)), 8, relu=False)
+    for expansion, filters, kernel, stride in MIXED_BLOCKS:
+        x = _inverted(net, x, expansion, filters, kernel, stride)
+    return _classified(net, x, 10)
+
+
+def _inverted(net: Net, x: Value, expansion: int, filters: int, kernel: int, stride: int) -> Value:
+    y = net.conv(x, x.shape[3] * expansion) if expansion > 1 else x
+    y = net.conv(net.depthwise(y, (kernel, kernel), (stride, stride)), filters, relu=False)
+    return net.add(x, y, relu=False) if stride == 1 and filters == x.shape[3] else y
 
 
 def ds_cnn(channels: int, blocks: int, frames: int = 49, features: int = 10) -> bytes:
@@ -168,3 +201,11 @@ NETWORKS: Mapping[str, Callable[[], bytes]] = MappingProxyType(
     }
 )
 """Name -> what makes it."""
+
+LARGE_NETWORKS: Mapping[str, Callable[[], bytes]] = MappingProxyType(
+    {
+        "mobilenet_v2_035_144": partial(mobilenet_v2_whole, 0.35, 144),
+        "mixed_residuals_96": partial(mixed_residuals, 96),
+    }
+)
+"""Those that are too large for the RAM of small boards, unless rows are computed one by one."""
