@@ -114,3 +114,29 @@ def _grow(build: ModelBuilder, x: Value) -> None:
     if channels % 2 == 0:
         choices += [lambda: cut(build, x, 3)]
     build.pick(choices)()
+
+
+def mean(build: ModelBuilder, name: str) -> None:
+    """The mean of the last tensor's pixels, as a pooling or as MEAN."""
+    x = build.pool[-1]
+    y = activation(build, (1, 1, 1, x.shape[3]))
+    if name == "MEAN":
+        build.op("MEAN", [x, build.constant([1, 2], "int32")], [y], "Reducer", keepDims=True)
+    else:
+        window = {"filterHeight": x.shape[1], "filterWidth": x.shape[2], "strideH": 1, "strideW": 1, "padding": 1}
+        build.op("AVERAGE_POOL_2D", [x], [y], "Pool2D", **window)
+
+
+def rows_network(seed: int) -> bytes:
+    """Convolutions of all kinds with a residual, and at the end a mean: all of it has rows."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    height, width = (int(side) for side in build.rng.integers(12, 25, 2))
+    x = build.input((1, height, width, build.pick([1, 3, 4])), "int8", 0.05, -3)
+    x = convolution(build, x, build.pick([8, 12]), 3, build.pick([1, 2]))
+    x = depthwise(build, x, 3, build.pick([1, 1, 2]))
+    x = convolution(build, x, build.pick([8, 16]), 1)
+    both(build, x, convolution(build, convolution(build, x, x.shape[3], 3), x.shape[3], build.pick([1, 3])))
+    if build.chance(0.5):
+        pool(build, build.pool[-1], build.pick(["AVERAGE_POOL_2D", "MAX_POOL_2D"]))
+    mean(build, build.pick(["MEAN", "AVERAGE_POOL_2D"]))
+    return build.finish()

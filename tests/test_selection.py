@@ -80,7 +80,7 @@ def test_by_model_compiled_once_for_each_core(model: Model, monkeypatch: pytest.
     everything = select(known=True).boards
     assert sorted(compiled) == sorted({board.core.name for board in everything})
     assert set(found.needs) == set(compiled)
-    assert all(need.arena_bytes in (210, 216, 224) and need.constant_bytes > 0 for need in found.needs.values())
+    assert all(0 < need.arena_bytes <= 224 and need.constant_bytes > 0 for need in found.needs.values())
     left_out = {board.name for board in everything} - set(names(found))
     assert "attiny13" in left_out and "uno" not in left_out
     assert found.as_json()["needs"]["avr"]["arena_bytes"] == found.needs["avr"].arena_bytes

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.branchy_models import activation, both, branchy_model, convolution, depthwise, pool
+from tests.branchy_models import both, branchy_model, convolution, depthwise, mean, rows_network
 from tests.modelbuilder import ModelBuilder
 from tests.tagged_arena import TaggedModel
 from tinygen import reference, target
@@ -29,32 +29,6 @@ CORES = ("nucleo_l4r5zi", "pico", "bluepill_f103c8", "mps3-an547")
 def compiled(data: bytes, board: str | None, optimize: Optimize = Optimize.LEAST_RAM, feed: bool = False) -> Compiled:
     place = target.load(board) if board else None
     return compile_model(Model("net", data, tflite.read(data, "net")), place, "net", optimize=optimize, feed=feed)
-
-
-def mean(build: ModelBuilder, name: str) -> None:
-    """The mean of the last tensor's pixels, as a pooling or as MEAN."""
-    x = build.pool[-1]
-    y = activation(build, (1, 1, 1, x.shape[3]))
-    if name == "MEAN":
-        build.op("MEAN", [x, build.constant([1, 2], "int32")], [y], "Reducer", keepDims=True)
-    else:
-        window = {"filterHeight": x.shape[1], "filterWidth": x.shape[2], "strideH": 1, "strideW": 1, "padding": 1}
-        build.op("AVERAGE_POOL_2D", [x], [y], "Pool2D", **window)
-
-
-def network(seed: int) -> bytes:
-    """Convolutions of all kinds with a residual, and at the end a mean: all of it has rows."""
-    build = ModelBuilder(np.random.default_rng(seed))
-    height, width = (int(side) for side in build.rng.integers(12, 25, 2))
-    x = build.input((1, height, width, build.pick([1, 3, 4])), "int8", 0.05, -3)
-    x = convolution(build, x, build.pick([8, 12]), 3, build.pick([1, 2]))
-    x = depthwise(build, x, 3, build.pick([1, 1, 2]))
-    x = convolution(build, x, build.pick([8, 16]), 1)
-    both(build, x, convolution(build, convolution(build, x, x.shape[3], 3), x.shape[3], build.pick([1, 3])))
-    if build.chance(0.5):
-        pool(build, build.pool[-1], build.pick(["AVERAGE_POOL_2D", "MAX_POOL_2D"]))
-    mean(build, build.pick(["MEAN", "AVERAGE_POOL_2D"]))
-    return build.finish()
 
 
 def check(result: Compiled, program: Board, samples: int = 2) -> None:
@@ -79,7 +53,7 @@ def same(result: Compiled, layers: dict[int, Array], expected: dict[int, Array])
 @pytest.mark.parametrize("board", [None, *CORES])
 @pytest.mark.parametrize("seed", range(2))
 def test_rows_on_the_host(seed: int, board: str | None, feed: bool, tmp_path: Path) -> None:
-    result = compiled(network(seed), board, feed=feed)
+    result = compiled(rows_network(seed), board, feed=feed)
     assert result.program.streams
     check(result, HostModel(result, tmp_path))
     sample = random_samples(result.graph, 1, 0)[0]
@@ -89,7 +63,7 @@ def test_rows_on_the_host(seed: int, board: str | None, feed: bool, tmp_path: Pa
 @pytest.mark.parametrize("feed", [False, True])
 @pytest.mark.parametrize("board", CORES)
 def test_rows_on_a_board(board: str, feed: bool, tmp_path: Path) -> None:
-    result = compiled(network(9), board, feed=feed)
+    result = compiled(rows_network(9), board, feed=feed)
     assert result.program.streams
     check(result, emulate(result, target.load(board), tmp_path), 1)
 
@@ -119,7 +93,7 @@ def test_many_of_these_have_rows() -> None:
 @pytest.mark.parametrize("board", [None, "nucleo_l4r5zi"])
 def test_rows_need_less(board: str | None) -> None:
     """A chain of wide layers needs a few rows of each; one that is fed not even its input."""
-    data = network(0)
+    data = rows_network(0)
     whole, rows = (compiled(data, board, goal).plan for goal in (Optimize.FLASH, Optimize.LEAST_RAM))
     fed = compiled(data, board, feed=True).plan
     assert fed.arena_bytes < rows.arena_bytes < 0.7 * whole.arena_bytes
@@ -129,7 +103,7 @@ def test_rows_need_less(board: str | None) -> None:
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("feed", [False, True])
 def test_no_warnings(feed: bool, compiler: str, tmp_path: Path) -> None:
-    result = compiled(network(3), "nucleo_l4r5zi", feed=feed)
+    result = compiled(rows_network(3), "nucleo_l4r5zi", feed=feed)
     result.write(tmp_path / "net")
     flags = [
         "-std=c99",

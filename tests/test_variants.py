@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.branchy_models import rows_network
 from tests.modelbuilder import ModelBuilder
 from tests.random_models import random_model
 from tests.small_models import convolution
@@ -65,8 +66,8 @@ def test_every_choice_is_exact(optimize: Optimize, seed: int, tmp_path: Path) ->
 def test_compile_takes_what_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A board with RAM for the frugal kernels only gets those, unless the fast ones were asked for."""
-    (tmp_path / "net.tflite").write_bytes(three_convolutions())
+    """A board with RAM for the frugal plan only gets that, unless the fast one was asked for."""
+    (tmp_path / "net.tflite").write_bytes(rows_network(0))
     place, model = target.load("nucleo_l4r5zi"), load(tmp_path / "net.tflite")
     fast, frugal = (
         measure(compile_model(model, place, form="cmake", optimize=goal), place).ram_bytes

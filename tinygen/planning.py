@@ -19,7 +19,7 @@ from tinygen.memory.streaming import Known, Streaming, price, streamings
 from tinygen.ops.spec import Rows
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.variants import Choices, Optimize, choose, frugal, kernels
+from tinygen.variants import Choices, Optimize, choose, frugal, kernels, plain_choices
 
 MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
     {
@@ -31,6 +31,8 @@ MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
     }
 )
 """What may be paid for RAM, as a share of the cycles of an inference. For flash nothing: a run of rows takes code."""
+LEAST_SAVED = 0.05
+"""Of the RAM: runs of rows that save less are not worth their code, unless the least is asked for."""
 MOST_TRIED = 4
 """Choices of runs that are placed, at most: a plan may be larger than what it needs at any one moment."""
 
@@ -59,6 +61,9 @@ def plan_for(
             expected="one input [1, height, width, channels], read by convolutions, poolings or what works on pixels",
             remedy="compile without --feed",
         )
+    if optimize is Optimize.LEAST_RAM:
+        plain = _with_runs(graph, plain_choices(graph, numerics), core, left, given, known)
+        best = min(best, plain or best, key=lambda made: made[1].arena_bytes)
     while optimize in (Optimize.RAM, Optimize.LEAST_RAM):
         step = peak(best[1]).step
         found = frugal(graph, core, choices, step, left) if 0 <= step < len(choices) else None
@@ -113,7 +118,14 @@ def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, 
         if found:
             break
     least = min((way.streaming.extra_cycles for way in found), default=0)
-    paid = [way for way in found if way.streaming.extra_cycles <= max(most, least)]
+    whole = next((way.streaming.live_bytes for way in found if not way.streaming.runs), math.inf)
+    worth = math.inf if most == math.inf else (1 - LEAST_SAVED) * whole
+    paid = [
+        way
+        for way in found
+        if not way.streaming.runs
+        or (way.streaming.extra_cycles <= max(most, least) and (given or way.streaming.live_bytes <= worth))
+    ]
     return sorted(paid, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
 
 

@@ -86,6 +86,11 @@ def choose(graph: Graph, numerics: Numerics, core: Core, optimize: Optimize = Op
     return tuple(choose_one(context, features) for context in contexts)
 
 
+def plain_choices(graph: Graph, numerics: Numerics) -> Choices:
+    """The kernel of every node that any core can run."""
+    return tuple(_choice(context_of(graph, node, numerics), PLAIN) for node in graph.nodes)
+
+
 def kernels(choices: Sequence[Choice | None]) -> list[Kernel | None]:
     """What the planner is told of each node."""
     return [choice.kernel if choice else None for choice in choices]
