@@ -59,7 +59,7 @@ class StackWalker:
         computed: dict[int, int] = {}
         pending = [(entry, 0)]
         deepest = 0
-        while pending:
+        while pending or (pending := self._unreached(computed, seen)):
             address, depth = pending.pop()
             if address in seen and seen[address] >= depth:
                 continue
@@ -82,8 +82,6 @@ class StackWalker:
                 pending.append((instruction.following, after))
             if step.computed:
                 computed[address] = depth
-            if not pending:
-                pending += self._unreached(computed, seen)
         return Bound(deepest)
 
     def _reached(self, step: Step, address: int, depth: int) -> Bound:
