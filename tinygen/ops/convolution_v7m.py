@@ -58,8 +58,9 @@ def applies(context: Context) -> bool:
 
 
 def rows_apply(context: Context) -> bool:
-    """Several rows of inputs: the words of a block are worth making."""
-    several = context.output.size > context.input(1).shape[0]
+    """Several rows of two inputs or more: the words of a block are worth making."""
+    filters, inputs = context.input(1).shape
+    several = context.output.size > filters and inputs >= INPUTS
     return several and not weighted.weights_zero_point(context, FULLY_CONNECTED) and _fits(context, FULLY_CONNECTED)
 
 
