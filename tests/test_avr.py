@@ -127,9 +127,9 @@ def test_a_program_larger_than_the_flash(tmp_path: Path) -> None:
 def test_data_larger_than_the_ram(tmp_path: Path) -> None:
     """The linker does not know the size of an AVR's RAM."""
     uno = target.load("uno")
-    tiny = replace(uno, ram=(replace(uno.ram[0], bytes=256),))
+    tiny = replace(uno, ram=(replace(uno.ram[0], bytes=192),))
     message = (
-        r"uno: the model does not build for the board, found 2\d\d bytes of data and stack, .*expected 256 bytes of"
+        r"uno: the model does not build for the board, found 2\d\d bytes of data and stack, .*expected 192 bytes of"
     )
     with pytest.raises(ToolError, match=message):
         changed(LAST_LAYER, tmp_path, tiny)

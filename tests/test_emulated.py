@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def test_a_wrong_kernel_is_found() -> None:
     result = replace(result, files={**result.files, "src/net.c": wrong})
     difference = verify(result, random_samples(result.model.graph, 3), board=board).difference
     assert difference is not None and difference.ours == "the firmware for bluepill_f103c8"
-    assert difference.layer == "operator 0 CONV_2D"
+    [*_, changed] = re.findall(r"void (tg_\w+)\(", source[: source.index("tg_clamp(sum_1,")])
+    first = next(call for call in result.program.calls if changed.startswith(call.function))
+    assert f", {difference.layer}:" in first.comment
 
 
 @pytest.mark.parametrize("name", ("host", "board", "cortex_m"))

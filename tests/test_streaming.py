@@ -13,10 +13,13 @@ from tests.branchy_models import both, branchy_model, convolution, depthwise, me
 from tests.modelbuilder import ModelBuilder
 from tests.tagged_arena import TaggedModel
 from tinygen import reference, target
+from tinygen.budget import weigh
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.errors import ModelError
+from tinygen.footprint.measure import measure
 from tinygen.frontend import tflite
 from tinygen.ir import Array
+from tinygen.profile.profile import profile
 from tinygen.quant import Numerics
 from tinygen.variants import Optimize
 from tinygen.verify.board import Board, emulate
@@ -119,6 +122,15 @@ def test_no_warnings(feed: bool, compiler: str, tmp_path: Path) -> None:
     subprocess.run([compiler, *flags, "src/net.c"], cwd=tmp_path / "net", check=True)
     header = ["-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "include/net.h"]
     subprocess.run([compiler, *header], cwd=tmp_path / "net", check=True)
+
+
+def test_the_stack_of_rows_is_bounded() -> None:
+    """The function that makes rows jumps to the layer whose turn it is; every layer counts."""
+    board, result = target.load("nucleo_l4r5zi"), compiled(rows_network(9), "nucleo_l4r5zi")
+    assert result.program.streams
+    budget = weigh(result, board, measure(result, board))
+    bound = budget.footprint.inference_stack.bytes
+    assert bound is not None and 0 < profile(result, board, budget, 0).stack_bytes <= bound
 
 
 def two_inputs() -> bytes:
