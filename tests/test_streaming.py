@@ -12,6 +12,7 @@ import pytest
 from tests.branchy_models import both, branchy_model, convolution, depthwise, mean, rows_network
 from tests.modelbuilder import ModelBuilder
 from tests.tagged_arena import TaggedModel
+from tests.test_cli import as_json
 from tinygen import reference, target
 from tinygen.budget import weigh
 from tinygen.driver import Compiled, Model, compile_model
@@ -150,3 +151,16 @@ def flat() -> bytes:
 def test_what_cannot_be_fed(data: bytes) -> None:
     with pytest.raises(ModelError, match=r"the input cannot be given row by row.*compile without --feed"):
         compiled(data, None, feed=True)
+
+
+def test_firmware_that_is_fed(tmp_path: Path) -> None:
+    """The application has the whole input from the serial port, and feeds it."""
+    (tmp_path / "net.tflite").write_bytes(rows_network(1))
+    output = tmp_path / "project"
+    made = as_json(
+        *("compile", tmp_path / "net.tflite", "--board", "nucleo_l4r5zi", "--format", "cmake", "--feed"),
+        *("--optimize", "ram", "--output", output),
+    )
+    assert made["feed"] and "bool net_feed(const int8_t *row);" in (output / "include" / "net.h").read_text()
+    found = as_json("run", output, "--emulator")
+    assert found["same"] and found["samples"] > 1
