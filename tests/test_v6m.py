@@ -65,7 +65,7 @@ def test_outputs_of_both_signs() -> None:
     for depth in (8, 40):
         pointwise(build, (1, 3, 3, depth), 12, y_zero=3, slope=0.003)
     pointwise(build, (1, 2, 2, 600), 8, y_zero=5, slope=0.0003)
-    assert scaled(check(build, samples=8)) == ["kink", "kink", "reference"]
+    assert sorted(scaled(check(build, samples=8))) == ["kink", "kink", "reference"], "in whatever order"
 
 
 @pytest.mark.parametrize("numerics", Numerics)
