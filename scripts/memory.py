@@ -2,7 +2,8 @@
 
 python -m scripts.memory [--board nucleo_l4r5zi] [MODEL.tflite ...]
 
-Without models it is networks with random weights that are too large for small boards. Cycles are those of the replay.
+Without models it is networks with random weights that are too large for small boards. Cycles are those of the replay,
+where the first of the board's RAM has the room.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tinygen.target import Target
 from tinygen.variants import Optimize
 
 GOALS = (Optimize.SPEED, Optimize.RAM, Optimize.LEAST_RAM)
+SPARE_BYTES = 4096
+"""For the stack, and an input that is fed from RAM."""
 HEADER = """\
 | network | goal | arena B | bound B | layers by rows | cycles | stack B |
 |---|---|---:|---:|---:|---:|---:|"""
@@ -58,10 +61,13 @@ def _models(paths: Sequence[Path]) -> Iterator[Model]:
 
 def _row(name: str, goal: str, compiled: Compiled, board: Target) -> str:
     plan = compiled.plan
-    found = profile(compiled, board, weigh(compiled, board, measure(compiled, board)), 0)
+    budget = weigh(compiled, board, measure(compiled, board))
+    fits = compiled.plan.arena_bytes + SPARE_BYTES <= board.ram[0].bytes and budget.fits
+    found = profile(compiled, board, budget, 0) if fits else None
     by_rows = sum(run.last - run.first + 1 for run in plan.runs)
-    figures = (plan.arena_bytes, plan.lower_bound, by_rows, found.total.cycles or found.total.instructions)
-    cells = [Path(name).stem, goal, *(f"{figure:,}" for figure in (*figures, found.stack_bytes))]
+    figures = (plan.arena_bytes, plan.lower_bound, by_rows)
+    run = (found.total.cycles or found.total.instructions, found.stack_bytes) if found else ()
+    cells = [Path(name).stem, goal, *(f"{figure:,}" for figure in (*figures, *run)), *([] if run else ["", ""])]
     return f"| {' | '.join(cells)} |"
 
 
