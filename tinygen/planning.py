@@ -52,7 +52,8 @@ def plan_for(
     choices = choose(graph, numerics, core, optimize)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     known: dict[Any, Any] = {}
-    best = _with_runs(graph, choices, core, left, given, known)
+    can_feed = not given or len(graph.inputs) == 1
+    best = _with_runs(graph, choices, core, left, given, known) if can_feed else None
     if best is None:
         raise ModelError(
             "the input cannot be given row by row",

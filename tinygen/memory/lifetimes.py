@@ -98,9 +98,9 @@ def _each(graph: Graph, access: Access) -> Iterator[Access]:
         yield Access(access.tensor, row)
 
 
-def buffers(graph: Graph, planned: Schedule, storage: Storage, lives: Lives | None = None) -> list[Buffer]:
+def buffers(graph: Graph, planned: Schedule, storage: Storage) -> list[Buffer]:
     """One buffer for each run-time tensor that is in no other, for each row with a place of its own, for scratch."""
-    lives = lifetimes(graph, planned) if lives is None else lives
+    lives = lifetimes(graph, planned)
     members: dict[int, list[Access]] = {}
     for access in lives:
         members.setdefault(storage.places[access.tensor][0], []).append(access)
