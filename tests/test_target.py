@@ -10,7 +10,7 @@ import pytest
 
 from tinygen import target
 from tinygen.errors import TargetError
-from tinygen.target import Region, Target
+from tinygen.target import Region, Target, reader
 
 DOCUMENT = (
     r"RM\d{4}; DS\d{4,5}|DS\d{8}|Atmel-\d+|R01UH\d{4}|Arm Application Note AN\d{3}"
@@ -118,11 +118,11 @@ def test_the_largest_piece_of_memory() -> None:
 def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A boards folder of the test's own, with one good board in it."""
     (tmp_path / "cores").mkdir()
-    for path in (target.BOARDS / "cores").glob("*.toml"):
+    for path in (reader.BOARDS / "cores").glob("*.toml"):
         (tmp_path / "cores" / path.name).write_text(path.read_text("utf-8"))
-    (tmp_path / "known.csv").write_text((target.BOARDS / "known.csv").read_text("utf-8"))
-    (tmp_path / "mine.toml").write_text((target.BOARDS / "uno.toml").read_text("utf-8"))
-    monkeypatch.setattr(target, "BOARDS", tmp_path)
+    (tmp_path / "known.csv").write_text((reader.BOARDS / "known.csv").read_text("utf-8"))
+    (tmp_path / "mine.toml").write_text((reader.BOARDS / "uno.toml").read_text("utf-8"))
+    monkeypatch.setattr(reader, "BOARDS", tmp_path)
     return tmp_path
 
 
