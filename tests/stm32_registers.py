@@ -8,6 +8,7 @@ pins or its clock are not what the board needs. What takes time in the chip is s
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ LDO, SMPS = 2, 4
 FUNCTION = 7
 USART1, USART2, USART3, LPUART1 = 0x40013800, 0x40004400, 0x40004800, 0x40008000
 USART1_OF_F4 = 0x40011000
+SRAM_BEHIND_A_BRIDGE = 0x30000000
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Family:
     one_data_register: bool = False
     analog_after_reset: bool = True
     supply_after_reset: bool = True
+    sram: Enable | None = None
+    """Of the first SRAM behind a bridge, which has no clock after reset; the others' bits follow."""
 
 
 def _one(name: str, address: int, register: str, offset: int, bit: int) -> dict[str, tuple[int, Enable]]:
@@ -138,6 +142,7 @@ FAMILIES = {
         _one("USART3", USART3, "APB1LENR", 0xE8, 18),
         mhz=64,
         supply_after_reset=False,
+        sram=Enable("AHB2ENR", 0xDC, 29),
     ),
     "L0": Family(
         0x40021000,
@@ -213,7 +218,7 @@ def family(board: Target) -> Family:
 def addresses(board: Target) -> dict[str, int]:
     """The registers that a set-up of the board may use, by their names in the manual."""
     chip = family(board)
-    enables = [chip.enable, *(enable for _, enable in chip.uarts.values())]
+    enables = [chip.enable, *(enable for _, enable in chip.uarts.values()), *([chip.sram] if chip.sram else [])]
     found = {f"RCC {enable.register}": chip.rcc + enable.offset for enable in enables} | {"RCC CR": chip.rcc} | PWR
     if chip.oscillator:
         found[f"RCC {chip.oscillator.switch}"] = chip.rcc + chip.oscillator.offset
@@ -323,6 +328,10 @@ class Stm32:
             supply = SMPS if self.board.mcu.endswith("Q") else LDO
             assert registers.values.get(PWR["PWR CR3"], LDO | SMPS) & 7 == supply, "the core's supply"
             assert self._looks[PWR["PWR CSR1"]] > 1, "the core's voltage"
+        if chip.sram:
+            behind = next(region.name for region in self.board.ram if region.origin == SRAM_BEHIND_A_BRIDGE)
+            clocks = [self._enabled(registers, chip.sram, number) for number in range(len(re.findall(r"\d", behind)))]
+            assert len(clocks) > 1 and all(clocks), f"{behind} has no clock"
 
     def _enabled(self, registers: Registers, enable: Enable, number: int = 0) -> bool:
         return bool(registers.values.get(self.chip.rcc + enable.offset, 0) >> (enable.bit + number) & 1)

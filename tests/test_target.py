@@ -114,6 +114,25 @@ def test_the_largest_piece_of_memory() -> None:
     assert board.largest_ram_bytes == 512 * 1024 < board.ram_bytes
 
 
+def test_pieces_of_ram_the_fastest_first() -> None:
+    """Regions that follow each other are one piece, as fast as the slowest of them."""
+
+    def pieces(name: str) -> list[tuple[str, int, str, bool]]:
+        return [(p.name, p.bytes // 1024, p.kind, p.dma) for p in target.load(name).ram_pieces]
+
+    assert pieces("nucleo_f429zi") == [("sram1_2_3", 192, "sram", True), ("ccm", 64, "sram", False)]
+    assert pieces("nucleo_f746zg") == [("dtcm", 320, "sram", True)]
+    assert pieces("nucleo_l4r5zi") == [("sram1", 640, "sram", True)]
+    assert pieces("nucleo_h743zi") == [
+        ("dtcm", 128, "tcm", False),
+        ("axi_sram", 512, "sram", True),
+        ("sram1_2_3", 288, "remote", True),
+        ("sram4", 64, "remote", True),
+    ]
+    assert target.load("nucleo_h743zi").main_ram.name == "axi_sram"
+    assert all(board.main_ram in board.ram_pieces for board in target.load_all())
+
+
 @pytest.fixture
 def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A boards folder of the test's own, with one good board in it."""
@@ -134,7 +153,12 @@ def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "origin",
             "start",
-            "mine.toml: flash: unknown or missing keys, found origin, start, expected bytes, name, origin",
+            "mine.toml: flash: unknown or missing keys, found origin, start, expected bytes, dma, kind, name, origin",
+        ),
+        (
+            "bytes = 2048 }",
+            'bytes = 2048, kind = "fast" }',
+            "mine.toml: ram: sram: unknown kind of memory, found fast, expected tcm, sram, remote",
         ),
         ("tx =", "xt =", "mine.toml: uart: unknown or missing keys, found tx, xt"),
         ("frameworks", "framework", "mine.toml: platformio: unknown or missing keys, found framework, frameworks"),

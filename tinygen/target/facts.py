@@ -18,13 +18,19 @@ class Core:
     alignment_bytes: int
 
 
+TIGHTLY_COUPLED, ON_BUS, REMOTE = KINDS = ("tcm", "sram", "remote")
+"""How the processor reaches a RAM, fastest first: on a port of its own, over its bus, or over a bridge behind that."""
+
+
 @dataclass(frozen=True)
 class Region:
-    """A range of memory that a program may use."""
+    """A range of memory that a program may use; `kind`, of RAM, is one of KINDS, `dma` whether DMA reaches it."""
 
     name: str
     origin: int
     bytes: int
+    kind: str = ON_BUS
+    dma: bool = True
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,15 @@ class Target:
         return _with_neighbours(self.ram)
 
     @property
+    def ram_pieces(self) -> tuple[Region, ...]:
+        """RAM without the gaps between its regions, the fastest piece first; of equals, the one for data first.
+
+        A piece is as fast as its slowest region, and DMA reaches it if it reaches all of it.
+        """
+        main, *others = _pieces(self.ram)
+        return tuple(sorted((main, *others), key=lambda piece: (KINDS.index(piece.kind), piece != main)))
+
+    @property
     def largest_flash_bytes(self) -> int:
         """The largest piece of flash without a gap."""
         return _largest_run(self.flash)
@@ -144,10 +159,21 @@ class Target:
 
 
 def _with_neighbours(regions: tuple[Region, ...]) -> Region:
-    first, end = regions[0], regions[0].origin + regions[0].bytes
-    for region in sorted(regions, key=lambda region: region.origin):
-        end += region.bytes if region.origin == end else 0
-    return Region(first.name, first.origin, end - first.origin)
+    return _pieces(regions)[0]
+
+
+def _pieces(regions: tuple[Region, ...]) -> list[Region]:
+    """The first region with those that follow it without a gap as one, then what is left in the same way."""
+    left, found = list(regions), []
+    while left:
+        piece = left.pop(0)
+        for region in sorted(left, key=lambda region: region.origin):
+            if region.origin == piece.origin + piece.bytes:
+                kind = max(piece.kind, region.kind, key=KINDS.index)
+                piece = Region(piece.name, piece.origin, piece.bytes + region.bytes, kind, piece.dma and region.dma)
+                left.remove(region)
+        found.append(piece)
+    return found
 
 
 def _largest_run(regions: tuple[Region, ...]) -> int:

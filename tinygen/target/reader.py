@@ -14,7 +14,7 @@ from typing import Any
 
 from tinygen.errors import TargetError
 from tinygen.resources import BOARDS
-from tinygen.target.facts import Bare, Core, PlatformIO, Region, Step, Target, Uart
+from tinygen.target.facts import KINDS, Bare, Core, PlatformIO, Region, Step, Target, Uart
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -152,7 +152,7 @@ def _load_file(name: str) -> Target:
     path = BOARDS / f"{name}.toml"
     data = _table(path, Target, given={"name", "status"})
     for kind in ("flash", "ram"):
-        data[kind] = tuple(Region(**_keys(path, entry, Region, kind)) for entry in data[kind])
+        data[kind] = tuple(_region(path, entry, kind) for entry in data[kind])
     data["uart"] = Uart(**_keys(path, data["uart"], Uart, "uart"))
     platformio = _keys(path, data["platformio"], PlatformIO, "platformio")
     data["platformio"] = PlatformIO(**{**platformio, "frameworks": tuple(platformio["frameworks"])})
@@ -160,6 +160,14 @@ def _load_file(name: str) -> Target:
     data["bare"] = _bare(path, data["bare"]) if "bare" in data else None
     data["core"] = load_core(str(data["core"]), str(data["mcu"]))
     return Target(name=name, status=TESTED, **data)
+
+
+def _region(path: Path, entry: dict[str, Any], part: str) -> Region:
+    region = Region(**_keys(path, entry, Region, part))
+    if region.kind not in KINDS:
+        where = f"{path}: {part}: {region.name}"
+        raise TargetError("unknown kind of memory", where=where, found=region.kind, expected=", ".join(KINDS))
+    return region
 
 
 def _bare(path: Path, data: dict[str, Any]) -> Bare:
