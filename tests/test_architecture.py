@@ -37,8 +37,9 @@ LAYERS = (
     ("profile",),
     ("report",),
     ("optimize",),
-    ("cli_optimize",),
+    ("commands",),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

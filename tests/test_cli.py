@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
 
 def tinygen(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line; it must end with `code` and never show a traceback."""
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "tinygen", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

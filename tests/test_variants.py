@@ -74,7 +74,7 @@ def test_compile_takes_what_fits(
         for goal in (Optimize.SPEED, Optimize.RAM)
     )
     tight = replace(place, ram=(Region("ram", 0x20000000, (fast + frugal) // 2),))
-    monkeypatch.setattr(cli.target, "load", lambda name: tight)
+    monkeypatch.setattr(target, "load", lambda name: tight)
 
     def compile_json(*options: str) -> tuple[int, dict[str, object]]:
         arguments = ["compile", str(tmp_path / "net.tflite"), "--board", "x", "--format", "cmake", "--json"]

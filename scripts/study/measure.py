@@ -34,5 +34,5 @@ def cost(path: Path) -> dict[str, int]:
 
 def verify(path: Path) -> None:
     """Raise CalledProcessError unless `tinygen verify` finds every layer bit-exact, on this computer and the board."""
-    command = [sys.executable, "-m", "tinygen.cli", "verify", str(path), "--samples", str(SAMPLES)]
+    command = [sys.executable, "-m", "tinygen", "verify", str(path), "--samples", str(SAMPLES)]
     subprocess.run([*command, "--board", BOARD, "--emulate"], check=True, stdout=subprocess.DEVNULL)

@@ -12,7 +12,7 @@ import pytest
 from distributed import LocalCluster
 
 from tests.optimize.fakes import float_dense
-from tinygen.cli_optimize import optimize_command
+from tinygen.commands.optimize import optimize_command
 from tinygen.quantize.data import Data
 from tinygen.quantize.evaluate import outputs_tflite
 

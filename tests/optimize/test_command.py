@@ -19,7 +19,7 @@ from tests.optimize.test_model_file import CONV, DENSE, FLATTEN, INPUT, keras_fi
 from tests.pio import make_core_folder
 from tests.small_models import two_convolutions
 from tests.test_cli import as_json, complaint, tinygen
-from tinygen.cli_optimize import optimize_command
+from tinygen.commands.optimize import optimize_command
 from tinygen.errors import DataError, DataErrors, TinygenError
 
 ROOT = Path(__file__).parents[2]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from scripts.study import sets, table
+from scripts.study import measure, sets, table
 from scripts.study.__main__ import main
 from scripts.study.techniques import ROWS, SETS
 
@@ -28,6 +29,12 @@ def test_the_short_form_proves_measures_and_prints_its_table(tmp_path: Path) -> 
     again = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert again.output.splitlines()[-len(KEYS) :] == lines[-len(KEYS) :]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == before  # nothing is made twice
+
+
+def test_what_cannot_be_verified_ends_the_study(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"no model")
+    with pytest.raises(subprocess.CalledProcessError):
+        measure.verify(tmp_path / "model.tflite")
 
 
 @pytest.mark.parametrize("name", SETS)

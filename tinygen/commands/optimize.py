@@ -1,4 +1,4 @@
-"""The command `tinygen optimize`: arguments in, exit code out; loaded only when it is called."""
+"""`tinygen optimize`: a float model and samples become a quantised model that fits."""
 
 from __future__ import annotations
 

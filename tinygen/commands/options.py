@@ -1,0 +1,39 @@
+"""The arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinygen.quant import Numerics
+from tinygen.variants import Optimize
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+BOARD = click.option("--board", metavar="BOARD", help="Board to generate for; `tinygen boards` lists them.")
+SUBGRAPH = click.option(
+    "--subgraph", type=click.IntRange(0), default=0, help="Which subgraph of the file.  [default: 0]"
+)
+NUMERICS = click.option(
+    "--numerics",
+    type=click.Choice([profile.value for profile in Numerics]),
+    default=Numerics.TFLITE.value,
+    show_default=True,
+    help="Whose results to equal: TensorFlow Lite's reference kernels, or TFLite Micro with CMSIS-NN.",
+)
+OPTIMIZE = click.option(
+    "--optimize",
+    type=click.Choice([goal.value for goal in Optimize]),
+    help="What the kernels are chosen for.  [default: speed, or the first of these that fits the board]",
+)
+FEED = click.option(
+    "--feed", is_flag=True, help="The input is given row by row, by NAME_feed(): it never lies in RAM as a whole."
+)
+GOAL = click.option(
+    "--optimize",
+    type=click.Choice([goal.value for goal in Optimize]),
+    default=Optimize.SPEED.value,
+    show_default=True,
+    help="What the kernels are chosen for.",
+)
