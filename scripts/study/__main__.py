@@ -36,7 +36,7 @@ def main(folder: Path, names: str, seeds: int, short: bool, keys: str, again: bo
         places = [folder / f"{name}-{seed}" for seed in range(1 if short else seeds)]
         for seed, place in enumerate(places):
             run(Case(name, seed, effort, place), rows)
-        costs = measured(places[0], rows, again)
+        costs = [measured(place, rows, again) for place in places]
         runs = {row.key: [np.load(place / f"{row.key}.npy") for place in places] for row in rows}
         click.echo(f"\n### {name}\n\n{table.markdown(runs, costs)}")
 
