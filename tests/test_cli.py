@@ -248,6 +248,11 @@ def test_wrong_samples(model: Path, tmp_path: Path, arrays: dict[str, Any], mess
     assert message in complaint("verify", model, "--inputs", tmp_path / "x.npz")
 
 
+def test_samples_in_an_npy_file(model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3, 6, 5, 2), np.int8))
+    assert as_json("verify", model, "--inputs", tmp_path / "x.npy")["samples"] == 3
+
+
 def test_samples_that_are_no_npz(model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_text("not an archive")
     assert "cannot read the samples" in complaint("verify", model, "--inputs", tmp_path / "x.npz")

@@ -95,9 +95,10 @@ def read_samples(graph: Graph, path: Path) -> tuple[list[Sample], Array | None]:
 
 def _load(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                return {"x": np.asarray(file)}
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return {"x": np.asarray(loaded)}
+        with loaded as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "not an .npz file"
