@@ -171,7 +171,7 @@ def _wrapped(line: str) -> Iterator[str]:
     for argument in _arguments(line[start:]):
         if not current:
             current = line[:start] + argument
-        elif len(current) + len(argument) + 2 > LINE_WIDTH:
+        elif len(current) + len(f", {argument},") > LINE_WIDTH:
             yield current + ","
             current = indent + argument
         else:
