@@ -24,6 +24,8 @@ PACKED = {
     Optimize.FLASH: {"conv_2d.pointwise.packed", "conv_2d.packed"},
 }
 
+MATRIX = {"matrix_vector.packed.dsp"}
+
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,8 +64,9 @@ def test_cores_with_the_dsp_extension(values: int, own: bool, board: str) -> Non
     build = ModelBuilder(np.random.default_rng(values + own))
     layers(build, values, own)
     result = check(build, board, Optimize.COMPACT)
-    assert set(templates(result)) == PACKED[Optimize.COMPACT]
-    bits = {function.values["packed"]["bits"] for function in result.program.functions}
+    one_row = "packed" if own else "codebook"
+    assert set(templates(result)) == {*PACKED[Optimize.COMPACT] - MATRIX, f"matrix_vector.{one_row}.dsp"}
+    bits = {function.values.get("packed", function.values)["bits"] for function in result.program.functions}
     assert int(values).bit_length() - 1 in bits and bits <= {2, 3, 4}
 
 
@@ -115,6 +118,22 @@ def test_matrices_of_4_bits_are_multiplied_as_they_lie(board: str) -> None:
         assert set(templates(result)) == {"matrix_vector.nibbles.dsp"}
 
 
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(("values", "board"), [(16, dsp.BOARDS[0]), (8, dsp.BOARDS[1]), (4, dsp.BOARDS[2])])
+def test_matrices_of_one_table_are_multiplied_by_pairs_of_its_values(values: int, board: str) -> None:
+    """Units and rounds of them, inputs behind the last word, a last block that starts earlier."""
+    build = ModelBuilder(np.random.default_rng(values))
+    for units, depth in ((18, 63), (30, 130), (6, 40), (9, 41), (64, 257)):
+        weights = few_values(build, (units, depth), values)
+        y_zero, activation = build.pick([-128, 0, 3]), build.pick([dsp.NONE, dsp.RELU6])
+        dense(build, weights, x_zero=build.random_zero_point(), y_zero=y_zero, activation=activation)
+        dense(build, weights, per_channel=True, x_zero=127)
+    pointwise(build, (1, 1, 1, 70), 20, weights=few_values(build, (20, 1, 1, 70), values), slope=0.01, y_zero=3)
+    for numerics in Numerics:
+        result = check(build, board, Optimize.COMPACT, numerics=numerics)
+        assert set(templates(result)) == {"matrix_vector.codebook.dsp"}
+
+
 def test_the_other_profile_of_numerics() -> None:
     build = ModelBuilder(np.random.default_rng(2))
     layers(build, 16, False)
@@ -126,7 +145,7 @@ def test_blocks_that_do_not_all_fit_in_scratch() -> None:
     build = ModelBuilder()
     pointwise(build, (1, 2, 3, 120), 44, dsp.RELU6, weights=few_values(build, (44, 1, 1, 120), 4))
     convolution(build, (1, 4, 3, 32), 20, weights=few_values(build, (20, 3, 3, 32), 8), slope=1e-3)
-    dense(build, few_values(build, (29, 300), 16), activation=dsp.RELU6)
+    dense(build, few_values(build, (29, 300), 16, own=True), activation=dsp.RELU6)
     result = check(build, "nucleo_l4r5zi", Optimize.COMPACT)
     packed = [function.values["packed"] for function in result.program.functions]
     assert [numbers["at_once"] < numbers["blocks"] for numbers in packed] == [True] * 3

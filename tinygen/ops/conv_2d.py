@@ -11,6 +11,7 @@ import numpy as np
 from tinygen.ir import Array
 from tinygen.ops import (
     checks,
+    codebook_dsp,
     compressed_dsp,
     convolution_dsp,
     convolution_mve,
@@ -286,6 +287,14 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and nibbles_dsp.applies(context),
             nibbles_dsp.params,
+            packed_words.no_rows,
+        ),
+        Variant(
+            "one_pixel_codebook_packed_dsp",
+            "kernels/matrix_vector.codebook.dsp.c.j2",
+            frozenset({"dsp"}),
+            lambda context: _is_pointwise(context) and codebook_dsp.applies(context),
+            codebook_dsp.params,
             packed_words.no_rows,
         ),
         Variant(

@@ -12,6 +12,7 @@ from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import (
     checks,
+    codebook_dsp,
     compressed_dsp,
     convolution_v7m,
     fully_connected_dsp,
@@ -202,6 +203,13 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             nibbles_dsp.applies,
             nibbles_dsp.params,
+        ),
+        Variant(
+            "codebook_packed_dsp",
+            "kernels/matrix_vector.codebook.dsp.c.j2",
+            frozenset({"dsp"}),
+            codebook_dsp.applies,
+            codebook_dsp.params,
         ),
         Variant(
             "packed_dsp",
