@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -271,54 +272,96 @@ def test_fully_connected_under_all_compilers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_depthwise_of_random_shapes(seed: int, tmp_path: Path) -> None:
-    """Odd and even widths, channels that are no multiple of 8, windows of one column to five, all zero points."""
+    """Any sizes, channels and windows, several filters for a channel, all zero points."""
     build = ModelBuilder(np.random.default_rng(seed))
     rng = build.rng
-    for _ in range(12):
-        kernel = 3, build.pick([3, 3, 1, 2, 4, 5])
+    for _ in range(14):
+        kernel = build.pick([(3, 3), (3, 3), (1, 3), (5, 5), (2, 4), (4, 1), (7, 7)])
         stride = build.pick([(1, 1), (2, 2), (1, 2), (2, 1), (3, 3), (4, 1)])
-        padding = build.pick([SAME, VALID])
-        height, width = (int(size) for size in rng.integers([3, 8], 14))
-        choice = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-3.5, -2)}
+        height, width = (int(size) for size in rng.integers(1, 14, 2))
+        padding = VALID if build.chance(0.5) and kernel[0] <= height and kernel[1] <= width else SAME
+        choice: dict[str, Any] = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-3.5, -2)}
         zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
-        shape = build.pick([1, 1, 2]), height, width, int(rng.integers(8, 40))
-        depthwise(build, shape, stride, padding, kernel=kernel, per_channel=build.chance(0.7), **choice, **zeros)
+        multiplier, channels = build.pick([(1, 4), (1, 5), (1, 24), (1, 33), (2, 3), (3, 9), (8, 1)])
+        shape = build.pick([1, 1, 2]), height, width, channels
+        choice |= {"multiplier": multiplier, "per_channel": build.chance(0.7)}
+        depthwise(build, shape, stride, padding, kernel=kernel, **choice, **zeros)
+    check(build, DEPTHWISE, tmp_path)
+
+
+def test_depthwise_of_every_width(tmp_path: Path) -> None:
+    """Columns that are copied once, and some twice; borders on one side, on both, and on none."""
+    build = ModelBuilder()
+    for width in (1, 2, 3, 5, 6, 7, 9, 13):
+        for stride in (1, 2):
+            depthwise(build, (1, 3, width, 8), stride, SAME)
+        if width >= 3:
+            depthwise(build, (1, 3, width, 9), 1, VALID, y_zero=0)
     check(build, DEPTHWISE, tmp_path)
 
 
 def test_depthwise_of_many_channels(tmp_path: Path) -> None:
-    """Columns that are too far from each other for a load's offset."""
+    """Columns and outputs that are too far from each other for a load's or a store's offset."""
     build = ModelBuilder()
-    for channels in (31, 32, 42, 43, 63, 64, 127, 128, 130, 270):
+    for channels in (32, 63, 127, 128, 270):
         depthwise(build, (1, 3, 4, channels), (1, 1), SAME)
         depthwise(build, (1, 3, 5, channels), (2, 2), SAME, y_zero=0, kernel=(3, 5))
+    depthwise(build, (1, 2, 2, 4095))
     check(build, DEPTHWISE, tmp_path)
 
 
-@pytest.mark.parametrize("weight", [-128, -85, 127])
+def test_depthwise_of_windows_of_every_size(tmp_path: Path) -> None:
+    """One vector to seven, the last one full or not, tall windows and wide ones."""
+    build = ModelBuilder()
+    sizes = ((1, 1), (4, 4), (17, 1), (1, 17), (4, 8), (7, 6), (8, 8), (9, 10), (14, 8))
+    for kernel in sizes:
+        slope = 0.02 / float(np.sqrt(kernel[0] * kernel[1]))
+        depthwise(build, (1, 18, 18, 5), (1, 1), VALID, kernel=kernel, slope=slope)
+        depthwise(build, (1, 4, 3, 4), (3, 2), SAME, kernel=kernel, slope=slope, y_zero=3)
+    found = check(build, DEPTHWISE, tmp_path).program.functions
+    assert {function.values["steps"] for function in found} == {1, 2, 3, 4, 6, 7}
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 def test_depthwise_of_weights_and_zero_points_at_their_ends(weight: int, zero_point: int, tmp_path: Path) -> None:
-    """A tap, two and three whose products fill 16 bits."""
     build = ModelBuilder()
     for y_zero in (-128, 0, 127):
-        depthwise(build, (1, 4, 4, 9), (1, 1), SAME, x_zero=zero_point, y_zero=y_zero, weights=weight)
+        for activation in (NONE, RELU6):
+            ends: dict[str, Any] = {"x_zero": zero_point, "y_zero": y_zero, "weights": weight}
+            depthwise(build, (1, 4, 4, 9), activation=activation, **ends)
+    check(build, DEPTHWISE, tmp_path)
+
+
+def test_depthwise_halves_below_zero(tmp_path: Path) -> None:
+    """Sums that end on halves: away from zero."""
+    build = ModelBuilder()
+    for right in (1, 2, 5):
+        weights = np.zeros((3, 3, 4), np.int64)
+        weights[1, 1] = 1
+        same: dict[str, Any] = {"slope": 2.0**-right, "x_zero": 0, "y_zero": 0, "scale_spread": 1.0}
+        depthwise(build, (1, 16, 16, 4), weights=weights, bias=0, **same)
     result = check(build, DEPTHWISE, tmp_path)
-    runs = {sum(tap["begins"] for tap in function.values["taps"]) for function in result.program.functions}
-    assert runs == {{-128: 9, -85: 3, 127: 5}[weight]}
+    assert all(function.values["finish"]["signed"] for function in result.program.functions)
 
 
 def test_depthwise_that_is_left_to_other_kernels() -> None:
-    """Few channels, several filters for each, other windows, one output in a row."""
+    """Few channels, gaps, windows of more than seven vectors, outputs that are far apart, sums that are scaled up."""
     build = ModelBuilder()
-    depthwise(build, (1, 5, 5, 7), (1, 1), SAME)
-    depthwise(build, (1, 5, 5, 9), (1, 1), SAME, kernel=(5, 3))
-    depthwise(build, (1, 3, 3, 9), (1, 1), VALID)
+    depthwise(build, (1, 5, 5, 3))
+    depthwise(build, (1, 7, 7, 9), dilation=2)
+    depthwise(build, (1, 12, 12, 4), kernel=(12, 12), slope=0.001)
+    depthwise(build, (1, 40, 9, 4), (1, 8), kernel=(20, 1), slope=0.001)
+    depthwise(build, (1, 1, 2, 4096), kernel=(1, 2))
+    depthwise(build, (1, 5, 5, 9), y_zero=0, slope=3.0)
     others(build)
-    dsp.check(build, [M55], 4)
+    dsp.check(build, [M55], 3)
 
 
 def test_depthwise_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     depthwise(build, (2, 5, 5, 9), (1, 1), SAME, activation=RELU6, y_zero=-127, slope=0.002)
     depthwise(build, (1, 5, 6, 64), (2, 2), SAME, y_zero=3)
+    depthwise(build, (1, 7, 8, 130), kernel=(5, 5), y_zero=3, activation=RELU6, slope=0.002)
+    depthwise(build, (1, 5, 6, 3), 1, VALID, kernel=(5, 1), multiplier=4, slope=0.002)
     check_compilers(build, tmp_path)

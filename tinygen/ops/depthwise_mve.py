@@ -1,139 +1,181 @@
-"""Turns a depthwise convolution of three rows into the numbers and words of its kernel for Helium.
+"""Turns a depthwise convolution into the numbers and words of its kernel for Helium.
 
-Two outputs of a row by eight channels at a time. Products of int8 are summed in 16 bits as long as the weights keep
-every such sum inside, and these sums in 32 bits.
+Each channel of the rows under a row of outputs becomes a plane, [column][row of the window]: what lies under an output
+is then one run of bytes, and its sum one multiplication of vectors. The next row begins a byte further on: what it
+writes over is what the row that no window reaches any longer had in the next column.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinygen.ir import Array
 from tinygen.ops import dsp, mve, weighted, window_rows, window_walk
-from tinygen.ops.mve import Finish
+from tinygen.ops.mve import CHANNELS, LANES, Finish
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
 
 OPERANDS = weighted.Operands(channel_axis=3)
-ROWS = 3
-"""Of the window: each has a register."""
-MOST_COLUMNS = 5
-OUTPUTS, CHANNELS = 2, 8
 TEMPLATE = "kernels/depthwise_conv_2d.mve.c.j2"
-ROW_CYCLES, COPIED_BYTES = 100, 4
-"""About what another row takes again beside its copy, and bytes copied in a cycle."""
+PLANES = 8
+"""Channels that are copied together: one byte of each, at offsets of 16 bits."""
+MOST_PLANE = 65535 // (PLANES - 1)
+MOST_STEPS = 7
+"""Vectors of a window: their weights are near enough for a load's offset."""
 MOST_MOVE = 4095
 """What one instruction adds to an address."""
-MOST_SUM = 255
-"""Of sizes of weights: times 128 it fits 16 bits."""
-TAP_BYTES, SCALING_BYTES = 2 * CHANNELS, 3 * 4 * CHANNELS
+MOST_COLUMNS = 6
+"""Copied one after another: each has a register of offsets."""
+COPY_INSTRUCTIONS = 5
+"""Of a loop over such columns, beside two for each."""
+ROW_CYCLES, COPIED_BYTES = 100, 2
+"""About what another row takes again beside its copy, and bytes copied in a cycle."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """How the input lies in scratch: a plane for each channel, a column's bytes next to each other."""
+
+    window: Geometry
+    channels: int
+
+    @property
+    def height(self) -> int:
+        """Rows of the window, and bytes of a column."""
+        return self.window.kernel[0]
+
+    @property
+    def reach(self) -> int:
+        """Columns under a row of outputs."""
+        return (self.window.output[1] - 1) * self.window.stride[1] + self.window.kernel[1]
+
+    @property
+    def columns(self) -> int:
+        """Of the input, those under any output."""
+        return min(self.window.input[1], self.reach - self.window.pad[1])
+
+    @property
+    def border(self) -> int:
+        """Columns in front of a plane, which are also those behind the one before."""
+        return max(self.window.pad[1], self.reach - self.window.pad[1] - self.columns)
+
+    @property
+    def bytes(self) -> int:
+        """Of a plane."""
+        return self.height * (self.border + self.columns)
+
+    @property
+    def first(self) -> int:
+        """Where what lies under the first output begins."""
+        return self.height * (self.border - self.window.pad[1])
+
+    @property
+    def steps(self) -> int:
+        """Vectors of a window."""
+        return -(-self.height * self.window.kernel[1] // LANES)
+
+    @property
+    def advance(self) -> int:
+        """Bytes to the next output's window, from the last vector of this one's."""
+        return self.height * self.window.stride[1] - LANES * (self.steps - 1)
+
+    def scratch_bytes(self, rows: int) -> int:
+        """Room for planes that move on until so many rows were copied, and for all that the vectors reach."""
+        moved = rows - self.height
+        last = self.first + self.height * (self.window.output[1] - 1) * self.window.stride[1]
+        read = (self.channels - 1) * self.bytes + last + LANES * self.steps
+        written = self.channels * self.bytes + self.height * self.border
+        return -(-(max(read, written) + moved) // 4) * 4
 
 
 def applies(context: Context) -> bool:
-    """Three rows, one filter a channel, two outputs in a row, eight channels, a scaling that the vectors have."""
-    x, output, window = context.input(0), context.output, convolution_geometry(context)
-    if x.shape[3] != output.shape[3] or x.shape[3] < CHANNELS or output.shape[2] < OUTPUTS:
+    """A block of channels, a window without gaps, distances that fit the instructions, a scaling that vectors have."""
+    window, x, filters = convolution_geometry(context), context.input(0), context.output.shape[3]
+    gaps = [gap for gap, size in zip(window.dilation, window.kernel, strict=True) if size > 1 and gap > 1]
+    if gaps or filters < CHANNELS:
         return False
-    if window.kernel[0] != ROWS or window.kernel[1] > MOST_COLUMNS or window.dilation != (1, 1):
+    planes = Planes(window, x.shape[3])
+    if planes.columns < 1 or planes.bytes > MOST_PLANE or planes.steps > MOST_STEPS:
         return False
-    if _reach(window) <= window.pad[1] or (OUTPUTS * window.stride[1] + window.kernel[1]) * x.shape[3] > MOST_MOVE:
+    if max(x.shape[3], filters) > MOST_MOVE or not -mve.MOST_OFFSET <= planes.advance <= mve.MOST_OFFSET:
         return False
     return mve.finish(context, OPERANDS, dsp.sums(context, OPERANDS)) is not None
 
 
 def params(context: Context) -> Kernel:
-    """Numbers for the template, the words of all groups of channels, and room for three rows inside a border."""
-    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
-    finish = mve.finish(context, OPERANDS, found)
-    assert finish is not None  # proved by applies
-    channels = x.shape[3]
-    words = _words(found.rows, finish)
-    values = {
-        **window.values(),
-        "batches": x.shape[0],
-        "in_elements": x.size // x.shape[0],
-        "out_elements": context.output.size // x.shape[0],
-        "channels": channels,
-        "fill": x.zero_point,
-        "row_bytes": _reach(window) * channels,
-        "read_bytes": min(window.input[1], _reach(window) - window.pad[1]) * channels,
-        "starts": _starts(channels),
-        "group_words": len(words) // len(_starts(channels)),
-        "group_bytes": TAP_BYTES * window.kernel[1] * ROWS + SCALING_BYTES,
-        "last_in": (window.output[1] - OUTPUTS) * window.stride[1] * channels,
-        "last_out": (window.output[1] - OUTPUTS) * channels,
-        "finish": finish.values,
-        **_taps(found.rows, window, channels),
-    }
+    """Numbers for the template, the words of all blocks of channels, and room for the planes."""
+    window = convolution_geometry(context)
     rule = window_walk.by_new_rows(context, window)
-    values |= {"by_row": False, "apart": window_walk.words(rule)}
-    return Kernel(values, (0,), (Constant("words", words),), ROWS * _reach(window) * channels, (rule,))
+    kernel = _kernel(context, (window.output[0] - 1) * window.stride[0] + window.kernel[0])
+    values = {**kernel.values, "by_row": False, "apart": window_walk.words(rule)}
+    return replace(kernel, values=values, overlaps=(rule,))
 
 
 def rows(context: Context) -> Rows | None:
     """The same for one row of the output: all rows under it are copied for each."""
     if not window_rows.possible(context):
         return None
-    kernel, window = params(context), convolution_geometry(context)
-    again = max(0, ROWS * window.output[0] - window.input[0]) * kernel.values["read_bytes"]
-    kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM}, overlaps=())
+    window = convolution_geometry(context)
+    kernel = _kernel(context, window.kernel[0])
+    again = max(0, window.kernel[0] * window.output[0] - window.input[0]) * kernel.values["read_bytes"]
+    kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM})
     return window_rows.rows(
         window, kernel, TEMPLATE, extra_cycles=window.output[0] * ROW_CYCLES + again // COPIED_BYTES
     )
 
 
-def _reach(window: Geometry) -> int:
-    """Columns under a row of outputs."""
-    return (window.output[1] - 1) * window.stride[1] + window.kernel[1]
+def _kernel(context: Context, rows: int) -> Kernel:
+    """Numbers and words, and scratch where so many rows are copied before the planes begin anew."""
+    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
+    finish = mve.finish(context, OPERANDS, found)
+    assert finish is not None  # proved by applies
+    planes, filters = Planes(window, x.shape[3]), len(found.rows)
+    words = _words(found.rows.reshape(filters, *window.kernel), finish)
+    starts = mve.block_starts(filters)
+    most = window.output[0] * window.stride[0] + window.kernel[0] - window.stride[0] - window.pad[0]
+    values = {
+        **window.values(),
+        "batches": x.shape[0],
+        "in_elements": x.size // x.shape[0],
+        "out_elements": context.output.size // x.shape[0],
+        "channels": x.shape[3],
+        "out_channels": filters,
+        "multiplicity": filters // x.shape[3],
+        "fill": x.zero_point,
+        "rows_outside": window.pad[0] > 0 or most > window.input[0],
+        "read_bytes": planes.columns * x.shape[3],
+        "plane_bytes": planes.bytes,
+        "border": planes.border,
+        "columns": planes.columns,
+        "columns_at_once": _columns_at_once(planes),
+        "first_window": planes.first,
+        "steps": planes.steps,
+        "advance": planes.advance,
+        "blocks": len(starts),
+        "block_words": len(words) // len(starts),
+        "finish": finish.values,
+    }
+    return Kernel(values, (0,), (Constant("words", words),), planes.scratch_bytes(rows))
 
 
-def _starts(channels: int) -> list[int]:
-    """The first channels of groups of 8; a last one that would be smaller starts earlier."""
-    return sorted({*range(0, channels - CHANNELS + 1, CHANNELS), channels - CHANNELS})
+def _columns_at_once(planes: Planes) -> int:
+    """Columns that are copied one after another; when some are left over, others are copied with them again."""
+    most = min(planes.columns, MOST_COLUMNS, max(1, MOST_MOVE // planes.channels))
+    return min(range(most, 0, -1), key=lambda count: -(-planes.columns // count) * (2 * count + COPY_INSTRUCTIONS))
 
 
 def _words(rows: Array, finish: Finish) -> Array:
-    """For each group: the weights of each tap as int16; what its even channels need to be stored and its odd ones."""
+    """All blocks of 4 channels, each a run of int32 words.
+
+    The weights of each channel, [column][row of the window], 16 at a time, zeros behind them; what the channels need
+    to be stored.
+    """
+    lanes = mve.in_lanes(rows.swapaxes(1, 2).reshape(len(rows), -1))
     runs: list[bytes] = []
-    for first in _starts(len(rows)):
-        runs.append(rows[first : first + CHANNELS].T.astype("<i2").tobytes())
-        for column in finish.columns:
-            runs += [column[first + odd : first + CHANNELS : 2].astype("<i4").tobytes() for odd in (0, 1)]
+    for first in mve.block_starts(len(rows)):
+        block = slice(first, first + CHANNELS)
+        runs.append(lanes[block].reshape(CHANNELS, -1, LANES).swapaxes(0, 1).tobytes())
+        runs += [column[block].astype("<i4").tobytes() for column in finish.columns]
     return np.frombuffer(b"".join(runs), "<i4").astype(np.int32)
-
-
-def _taps(rows: Array, window: Geometry, channels: int) -> dict[str, Any]:
-    """Each tap: where a run of 16-bit sums begins and ends, what its row's pointer moves by, its two loads' offsets."""
-    begins = _runs(np.abs(rows))
-    taps, advances = [], []
-    step = window.stride[1] * channels
-    for row in range(ROWS):
-        place = 0
-        for column in range(window.kernel[1]):
-            loads = []
-            for output in range(OUTPUTS):
-                distance = (column + output * window.stride[1]) * channels - place
-                moves = distance if abs(distance) > mve.MOST_OFFSET else 0
-                place += moves
-                loads.append({"moves": moves, "offset": distance - moves})
-            index = row * window.kernel[1] + column
-            last = index + 1 == rows.shape[1] or begins[index + 1]
-            taps.append({"pointer": "abc"[row], "loads": loads, "begins": begins[index], "ends": last})
-        advances.append(OUTPUTS * step - place)
-    first_run = next((tap for tap in range(1, len(begins)) if begins[tap]), len(begins))
-    return {"taps": taps, "first_run": first_run, "advances": advances, "near": channels <= mve.MOST_OFFSET}
-
-
-def _runs(sizes: Array) -> list[bool]:
-    """For each tap whether it begins a run whose sums fit 16 bits in all channels."""
-    begins: list[bool] = []
-    total = np.zeros(len(sizes), np.int64)
-    for tap in sizes.T:
-        total = total + tap
-        begins.append(not begins or bool(total.max() > MOST_SUM))
-        if begins[-1]:
-            total = tap
-    return begins
