@@ -67,7 +67,7 @@ class Layers:
 
 def _of_variant(context: Context, name: str) -> Choice:
     spec = ops.SPECS[context.node.op]
-    variant = next(variant for variant in spec.variants if variant.name == name)
+    variant = next(variant for variant in (*spec.variants, *spec.fast) if variant.name == name)
     assert variant.when(context)
     return Choice(context, variant, (variant.params or spec.params)(context))
 

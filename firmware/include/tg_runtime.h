@@ -159,6 +159,20 @@ static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
 
 static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes)
 {
+static inline uint32_t tg_uxtb16(uint32_t bytes)
+{
+    uint32_t halves;
+    __asm("uxtb16 %0, %1" : "=r"(halves) : "r"(bytes));
+    return halves;
+}
+
+static inline uint32_t tg_uxtb16_ror8(uint32_t bytes)
+{
+    uint32_t halves;
+    __asm("uxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
+    return halves;
+}
+
     uint32_t result;
     __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(bytes));
     return result;
@@ -173,6 +187,20 @@ static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
           : "=&r"(largest)
           : "r"(x), "r"(y)
           : "cc");
+static inline uint32_t tg_sadd16(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm("sadd16 %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
+static inline uint32_t tg_ssub16(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm("ssub16 %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
     return largest;
 }
 
@@ -267,6 +295,10 @@ static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
 static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes) { return tg_sxtab16(sums, bytes >> 8); }
 
 /* The larger of each two bytes. */
+/* The same without sign. */
+static inline uint32_t tg_uxtb16(uint32_t bytes) { return bytes & 0x00FF00FF; }
+static inline uint32_t tg_uxtb16_ror8(uint32_t bytes) { return bytes >> 8 & 0x00FF00FF; }
+
 static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
 {
     uint32_t largest = 0;
@@ -275,6 +307,10 @@ static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
         largest |= (uint32_t)(uint8_t)(first > second ? first : second) << at;
     }
     return largest;
+/* Sums and differences of 16 bits, wrapped. */
+static inline uint32_t tg_sadd16(uint32_t x, uint32_t y) { return ((x + y) & 65535) | ((x >> 16) + (y >> 16)) << 16; }
+static inline uint32_t tg_ssub16(uint32_t x, uint32_t y) { return ((x - y) & 65535) | ((x >> 16) - (y >> 16)) << 16; }
+
 }
 
 /* sum plus the products of the first and of the second halves, wrapped to 32 bits. */

@@ -86,7 +86,8 @@ def possible(data: bytes, board: Target) -> list[str]:
 
 
 def _variants(context: Context, features: frozenset[str]) -> Iterator[Variant]:
-    for variant in ops.SPECS[context.node.op].variants:
+    spec = ops.SPECS[context.node.op]
+    for variant in (*spec.fast, *spec.variants):
         if variant.features <= features and variant.when(context):
             yield variant
 

@@ -29,6 +29,7 @@ from tinygen.ops import (
     weighted,
     window_rows,
     window_walk,
+    winograd_dsp,
 )
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Rows, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
@@ -326,6 +327,24 @@ SPEC = OpSpec(
             when=packed_weights.applies,
             params=packed_params,
             rows=packed_words.no_rows,
+        ),
+    ),
+    fast=(
+        Variant(
+            "winograd_dsp",
+            winograd_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            winograd_dsp.applies,
+            winograd_dsp.params,
+            saves=winograd_dsp.saved_cycles,
+        ),
+        Variant(
+            "winograd_flash_dsp",
+            winograd_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            winograd_dsp.applies,
+            winograd_dsp.flash_params,
+            saves=winograd_dsp.saved_cycles_in_flash,
         ),
     ),
 )

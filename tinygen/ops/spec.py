@@ -203,6 +203,8 @@ class Variant:
     """Pixels that its kernel takes at a time, where it takes pixels."""
     partial: float = 1.0
     """What a block takes that is not full, of the time of a full one."""
+    saves: Callable[[Context], float] | None = None
+    """About the cycles that it takes less than the others; of those that are not for every board."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ class OpSpec:
     cost       multiply-accumulates and outputs
     variants   best first; plain C last. None for an operator that is always folded or an alias.
     compact    those that store weights in fewer bits, for time and RAM: best first
+    fast       those that take less time, for much RAM or flash: that with least flash first
     alias      the output is the first input's bytes under another shape: no code, no memory
     moves      every element of an output is one of an input, as it is
     pixelwise  whether a pixel of the output needs nothing of the inputs but the same pixel: rows are small tensors then
@@ -230,6 +233,7 @@ class OpSpec:
     cost: Callable[[Context], Cost]
     variants: tuple[Variant, ...] = field(default=())
     compact: tuple[Variant, ...] = field(default=())
+    fast: tuple[Variant, ...] = field(default=())
     alias: bool = False
     moves: bool = False
     pixelwise: Callable[[Context], bool] | None = None
