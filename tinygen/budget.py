@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +14,6 @@ from tinygen.target import Target
 
 SHOWN = 5
 """Layers and tensors that are named."""
-UNPACKED = "_unpacked"
-"""Behind the name of a kernel of packed weights: the function that it calls when they are unpacked."""
 FLASH, RAM, STACK = "flash", "RAM", "stack"
 
 
@@ -147,8 +145,12 @@ def model_code_bytes(compiled: Compiled, footprint: Footprint) -> int:
     program = compiled.program
     functions = {function.name for function in program.functions} | {stream.function for stream in program.streams}
     functions |= {program.entry, *program.accessors}
-    functions |= {function + UNPACKED for function in functions}
-    return sum(footprint.function_bytes.get(function, 0) for function in functions)
+    return sum(_code_bytes(function, footprint.function_bytes) for function in functions)
+
+
+def _code_bytes(function: str, sizes: Mapping[str, int]) -> int:
+    """The code of a function and of those that it calls, which are named after it."""
+    return sum(size for name, size in sizes.items() if name == function or name.startswith(f"{function}_"))
 
 
 def _is_avr(board: Target) -> bool:
@@ -193,12 +195,12 @@ def _warnings(compiled: Compiled, board: Target, footprint: Footprint) -> Iterat
 def _layers(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
     """A function that several layers share counts for the first."""
     sizes = {data.symbol: data.data.nbytes for data in compiled.program.data}
-    code = dict(footprint.function_bytes)
+    code = {call.function: _code_bytes(call.function, footprint.function_bytes) for call in compiled.program.calls}
     found = [
         Part(
             call.comment.split(": ")[0],
             sum(sizes.get(argument, 0) for argument in call.arguments),
-            code.pop(call.function, 0) + code.pop(call.function + UNPACKED, 0),
+            code.pop(call.function, 0),
         )
         for call in compiled.program.calls
     ]

@@ -18,7 +18,7 @@ from tinygen.planning import plan_for
 from tinygen.quant import Numerics
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
-from tinygen.variants import Choices, Optimize, without
+from tinygen.variants import ANY_ROOM, Choices, Optimize, Room, without
 
 PORTABLE = "portable"
 
@@ -65,17 +65,19 @@ def compile_model(
     form: str = "c",
     optimize: Optimize = Optimize.SPEED,
     feed: bool = False,
+    room: Room = ANY_ROOM,
 ) -> Compiled:
     """Compile `model` for a board, or as portable C without one, as a project of format `form`.
 
-    With `feed`, the caller gives the input row by row, and it never lies in RAM as a whole.
+    With `feed`, the caller gives the input row by row, and it never lies in RAM as a whole. The fastest kernels
+    fill the board, or `room` where that is less.
     Raises ModelError, and TargetError when there can be no such project for that board.
     """
     project.check_board(target, form)
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = in_best_order(passes.run(model.graph, (numerics,)))
-    choices, arena = plan_for(graph, numerics, core, optimize, feed)
+    choices, arena = plan_for(graph, numerics, core, optimize, feed, room.within(target) if target else room)
     program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)

@@ -19,10 +19,11 @@ from tinygen.memory.streaming import Known, Streaming, price, streamings
 from tinygen.ops.spec import Rows
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.variants import Choices, Optimize, choose, frugal, kernels, plain_choices
+from tinygen.variants import ANY_ROOM, Choices, Optimize, Room, choose, faster, frugal, kernels, plain_choices
 
 MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
     {
+        Optimize.FASTEST: 0,
         Optimize.SPEED: 0.01,
         Optimize.COMPACT: 0.01,
         Optimize.RAM: 0.15,
@@ -46,10 +47,17 @@ class _Way:
 
 
 def plan_for(
-    graph: Graph, numerics: Numerics, core: Core, optimize: Optimize, given: bool = False
+    graph: Graph,
+    numerics: Numerics,
+    core: Core,
+    optimize: Optimize,
+    given: bool = False,
+    room: Room = ANY_ROOM,
 ) -> tuple[Choices, Plan]:
     """The kernels, and the smallest plan for what may be paid; with `given`, the caller gives the input row by row."""
     choices = choose(graph, numerics, core, optimize)
+    if optimize is Optimize.FASTEST:
+        choices = faster(graph, core, choices, room)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     known: dict[Any, Any] = {}
     can_feed = not given or len(graph.inputs) == 1

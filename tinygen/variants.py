@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,18 +15,42 @@ from tinygen.memory.streaming import price
 from tinygen.ops import pixelwise
 from tinygen.ops.spec import Context, Kernel, Rows, Variant, context_of
 from tinygen.quant import Numerics
-from tinygen.target import Core
+from tinygen.target import Core, Target
 
 
 class Optimize(Enum):
     """What the choice of kernels is for."""
 
+    FASTEST = "fastest"
+    """The least cycles, for as many bytes of RAM and flash as there are; for the asking only."""
     SPEED = "speed"
     COMPACT = "compact"
     RAM = "ram"
     LEAST_RAM = "least-ram"
     """The smallest RAM that there is, whatever it costs; RAM stays within a share of the cycles."""
     FLASH = "flash"
+
+
+def goals(optimize: Optimize | None) -> tuple[Optimize, ...]:
+    """What is tried in turn until it fits; without a wish what costs the least time first."""
+    if optimize is None:
+        return tuple(goal for goal in Optimize if goal is not Optimize.FASTEST)
+    return (optimize, Optimize.SPEED) if optimize is Optimize.FASTEST else (optimize,)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that a model may fill."""
+
+    ram_bytes: float = math.inf
+    flash_bytes: float = math.inf
+
+    def within(self, board: Target) -> Room:
+        """No more than a board has, each in one piece."""
+        return Room(min(self.ram_bytes, board.largest_ram_bytes), min(self.flash_bytes, board.largest_flash_bytes))
+
+
+ANY_ROOM = Room()
 
 
 @dataclass(frozen=True)
@@ -126,6 +151,45 @@ def _constant_bytes(choice: Choice) -> int:
 
 def _of(context: Context, variant: Variant) -> Choice:
     return Choice(context, variant, (variant.params or ops.SPECS[context.node.op].params)(context))
+
+
+def faster(graph: Graph, core: Core, choices: Choices, room: Room) -> Choices:
+    """The choices with kernels that take less time for more bytes, as many as there is room for.
+
+    Those that save most come first; kernels with many constants after all others. Code is not counted.
+    """
+    best: dict[int, float] = {}
+    for place in range(max(len(spec.fast) for spec in ops.SPECS.values())):
+        found = [(_saved(choice, place, core), index) for index, choice in enumerate(choices) if choice]
+        for saved, index in sorted(found, reverse=True):
+            present = choices[index]
+            if present is None or saved <= best.get(index, 0):
+                continue
+            variant = ops.SPECS[present.context.node.op].fast[place]
+            changed = (*choices[:index], _of(present.context, variant), *choices[index + 1 :])
+            if _fits(graph, core, changed, index, room):
+                choices, best[index] = changed, saved
+    return choices
+
+
+def _saved(choice: Choice, place: int, core: Core) -> float:
+    """About the cycles that the fast kernel at that place takes less; 0 if there is none."""
+    fast = ops.SPECS[choice.context.node.op].fast
+    variant = fast[place] if place < len(fast) else None
+    if (
+        variant is None
+        or not variant.saves
+        or not variant.features <= core.features
+        or not variant.when(choice.context)
+    ):
+        return 0
+    return variant.saves(choice.context)
+
+
+def _fits(graph: Graph, core: Core, choices: Choices, step: int, room: Room) -> bool:
+    constant_bytes = sum(_constant_bytes(choice) for choice in choices if choice)
+    ram_bytes = needed(graph, kernels(choices), core.alignment_bytes, step)
+    return constant_bytes <= room.flash_bytes and ram_bytes <= room.ram_bytes
 
 
 def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: float) -> tuple[Choices, float] | None:

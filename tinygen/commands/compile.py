@@ -15,7 +15,7 @@ from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
 from tinygen.report import tables
 from tinygen.selection import memory_size
-from tinygen.variants import Optimize
+from tinygen.variants import Optimize, goals
 
 
 @click.command("compile", short_help="Turn a model into C.")
@@ -55,9 +55,9 @@ def compile_command(
     form = form or default_format(board_target)
     loaded = driver.load(model, subgraph)
 
-    goals = [Optimize(optimize)] if optimize else list(Optimize)
     limits = Limits(*(memory_size(text) if text else None for text in (max_ram, max_flash)))
-    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, goals, limits, feed)
+    wanted = goals(Optimize(optimize) if optimize else None)
+    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, wanted, limits, feed)
     compiled, budget = attempts[-1].compiled, attempts[-1].budget
     if not attempts[-1].fits:
         refuse(Refusal(attempts) if any(attempt.over for attempt in attempts) else budget, as_json)
