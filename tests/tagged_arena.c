@@ -23,6 +23,13 @@ struct range {
     const uint64_t *tags; /* none for scratch */
 };
 
+/* The arena, or a part of it: its first byte counts as byte `start`. */
+struct array {
+    const int8_t *bytes;
+    int32_t start;
+    int32_t count;
+};
+
 struct fault {
     int32_t moment;
     int32_t write; /* 1 for a write, 2 for what is not as it must be when a layer ends */
@@ -30,8 +37,8 @@ struct fault {
     uint64_t found;
 };
 
-static const int8_t *arena;
-static int32_t arena_bytes, moments, moment;
+static const struct array *arrays;
+static int32_t array_count, moments, moment;
 static const struct range *ranges;
 static const int32_t *firsts; /* of each moment's ranges, and of those behind the last */
 static uint64_t *tags;
@@ -90,16 +97,18 @@ static void write_one(int32_t at)
 
 static void each(const void *address, uintptr_t count, void (*one)(int32_t))
 {
-    const uintptr_t first = (uintptr_t)address - (uintptr_t)arena;
-    for (uintptr_t i = 0; i < count; i++)
-        if (first + i < (uintptr_t)arena_bytes) one((int32_t)(first + i));
+    for (const struct array *a = arrays; a < arrays + array_count; a++) {
+        const uintptr_t first = (uintptr_t)address - (uintptr_t)a->bytes;
+        for (uintptr_t i = 0; i < count; i++)
+            if (first + i < (uintptr_t)a->count) one(a->start + (int32_t)(first + i));
+    }
 }
 
-void tagged_begin(const int8_t *base, int32_t bytes, int32_t count, const struct range *all, const int32_t *each_first,
-                  uint64_t *first_tags, struct fault *into)
+void tagged_begin(const struct array *all_arrays, int32_t how_many, int32_t count, const struct range *all,
+                  const int32_t *each_first, uint64_t *first_tags, struct fault *into)
 {
-    arena = base;
-    arena_bytes = bytes;
+    arrays = all_arrays;
+    array_count = how_many;
     moments = count;
     ranges = all;
     firsts = each_first;

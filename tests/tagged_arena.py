@@ -22,6 +22,7 @@ from tinygen.target import load_core
 from tinygen.variants import Choices, Optimize
 from tinygen.verify.feeding import feeding
 from tinygen.verify.host import compiler, run_compiler
+from tinygen.verify.observed import ARRAYS, arrays
 
 INPUT, OUTPUT, SCRATCH, FED, REWRITTEN = range(5)
 CLAMPED_AFTERWARDS = "tg_clamp(*y"
@@ -45,18 +46,14 @@ void tagged_next(void);
 #define memset(to, value, count) tagged_memset(to, value, count)
 #define TG_LAYER_DONE(layer) tagged_next()
 #include "src/{name}.c"
-{feeding}int8_t *tagged_arena(void);
-int8_t *tagged_arena(void)
-{{
-    return {name}_arena.bytes;
-}}
-"""
+{feeding}{arrays}"""
 CDEF = """
 struct range { int32_t start, bytes, kind; const uint64_t *tags; };
+struct array { const int8_t *bytes; int32_t start, count; };
 struct fault { int32_t moment, write, at; uint64_t found; };
-void tagged_begin(const int8_t *, int32_t, int32_t, const struct range *, const int32_t *, uint64_t *, struct fault *);
+void tagged_begin(const struct array *, int32_t, int32_t, const struct range *, const int32_t *, uint64_t *,
+                  struct fault *);
 int32_t tagged_end(void);
-int8_t *tagged_arena(void);
 """
 
 
@@ -179,10 +176,8 @@ class TaggedModel:
         """`planned` says what the layers may use, if not the model that is run."""
         self._compiled, self._planned = compiled, planned or compiled
         name = compiled.program.name
-        for path, text in {
-            **compiled.files,
-            "harness.c": HARNESS.format(name=name, feeding=feeding(compiled.program)),
-        }.items():
+        blocks = {"feeding": feeding(compiled.program), "arrays": arrays(compiled.program)}
+        for path, text in {**compiled.files, "harness.c": HARNESS.format(name=name, **blocks)}.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, "utf-8")
         include = ("-Iinclude", "-Isrc")
@@ -190,7 +185,7 @@ class TaggedModel:
         objects = ("harness.o", f"src/{name}_data.c", str(CHECKER))
         _run([*compiler(), *CFLAGS, *include, "-shared", *objects, "-o", "tagged.so"], folder)
         self._ffi = cffi.FFI()
-        self._ffi.cdef(CDEF + f"void {name}_invoke(void);")
+        self._ffi.cdef(CDEF + f"void {name}_invoke(void); extern int8_t *const {ARRAYS}[];")
         for port in (*compiled.program.inputs, *compiled.program.outputs):
             self._ffi.cdef(f"const void *{port.symbol}(void);")
         self._library: Any = self._ffi.dlopen(str(folder / "tagged.so"))
@@ -223,9 +218,12 @@ class TaggedModel:
             ranges[at] = (one.start, one.bytes, one.kind, tags)
         firsts = np.cumsum([0, *map(len, found)]).astype(np.int32)
         faults = ffi.new("struct fault[]", FAULTS)
+        places = getattr(self._library, ARRAYS)
+        arenas = enumerate(self._planned.program.arenas)
+        parts = ffi.new("struct array[]", [(places[i], array.start, array.bytes) for i, array in arenas])
         self._library.tagged_begin(
-            self._library.tagged_arena(),
-            len(arena),
+            parts,
+            len(parts),
             len(found),
             ranges,
             ffi.from_buffer("int32_t[]", firsts),

@@ -28,6 +28,7 @@ LAYERS = (
     ("lower", "selftest"),
     ("emit",),
     ("project",),
+    ("regions",),
     ("driver",),
     ("arena", "compression", "footprint"),
     ("budget",),

@@ -98,7 +98,7 @@ def test_the_m55_runs_vector_instructions(tmp_path: Path) -> None:
 
 FAULTS = (
     (M55, "*(volatile int8_t *)0x20080000 = 1;", "access outside memory, address 0x20080000, at 0x"),
-    (M55, "*(volatile int8_t *)0x21000000 = 1;", "access outside memory, address 0x21000000, at 0x"),
+    (M55, "*(volatile int8_t *)0x21400000 = 1;", "access outside memory, address 0x21400000, at 0x"),
     (M55, "*(volatile int8_t *)net_1_conv_2d_weights = 1;", "access outside memory, address 0x"),
     (M55, "((void (*)(void))(net_arena.bytes + 1))();", "instruction fetch outside flash, at 0x20000"),
     (M55, '__asm volatile("sub sp, sp, #0x100000\\n push {r0}");', "access outside memory, stack outside memory"),

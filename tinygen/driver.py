@@ -16,6 +16,7 @@ from tinygen.memory.order import in_best_order
 from tinygen.memory.plan import Plan
 from tinygen.planning import plan_for
 from tinygen.quant import Numerics
+from tinygen.regions import in_regions, rooms
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
 from tinygen.variants import ANY_ROOM, Choices, Optimize, Room, without
@@ -78,6 +79,7 @@ def compile_model(
     symbol = identifier(name or Path(model.path).stem)
     graph = in_best_order(passes.run(model.graph, (numerics,)))
     choices, arena = plan_for(graph, numerics, core, optimize, feed, room.within(target) if target else room)
+    arena = in_regions(graph, choices, arena, rooms(target, form, graph), core.alignment_bytes)
     program = lower(graph, without(choices, arena.moved), arena, symbol)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)

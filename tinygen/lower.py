@@ -19,6 +19,9 @@ from tinygen.variants import Choice
 
 SUFFIXES = {"int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "int64": "s64", "float32": "f32", "bool": "b"}
 
+MAIN_REGION = "main"
+"""What the part among the ordinary variables is called where it is not the first."""
+
 
 @dataclass(frozen=True)
 class Function:
@@ -108,6 +111,17 @@ class Port:
 
 
 @dataclass(frozen=True)
+class ArenaArray:
+    """The array of the arena, or of a part of it; `region` is empty where ordinary variables lie."""
+
+    symbol: str
+    region: str
+    start: int
+    """How its first byte counts among the offsets of the plan."""
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Program:
     """All that the templates print."""
 
@@ -124,6 +138,16 @@ class Program:
     outputs: tuple[Port, ...]
     plan: Plan
     macs: int
+
+    @property
+    def arenas(self) -> tuple[ArenaArray, ...]:
+        """The arrays that the arena is made of."""
+        return arenas(self.plan, self.name)
+
+    def arena_at(self, offset: int) -> tuple[ArenaArray, int]:
+        """The array that has the byte at an offset of the plan, and which byte of it that is."""
+        array = next(array for array in reversed(self.arenas) if array.start <= offset)
+        return array, offset - array.start
 
     @property
     def entry(self) -> str:
@@ -150,6 +174,16 @@ def identifier(text: str) -> str:
     """`text` as a C identifier in lower case, outside the runtime's own `tg_` names."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "model"
     return name if name[0].isalpha() and name.split("_")[0] != "tg" else f"m_{name}"
+
+
+def arenas(plan: Plan, name: str) -> tuple[ArenaArray, ...]:
+    """The arrays of a plan's arena: NAME_arena, and NAME_arena_REGION for each further part."""
+    if not plan.parts:
+        return (ArenaArray(f"{name}_arena", "", 0, plan.arena_bytes),)
+    first, *others = plan.parts
+    found = [ArenaArray(f"{name}_arena", first.region, first.start, first.bytes)]
+    found += [ArenaArray(f"{name}_arena_{p.region or MAIN_REGION}", p.region, p.start, p.bytes) for p in others]
+    return tuple(found)
 
 
 def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str) -> Program:
@@ -184,6 +218,7 @@ class _Builder:
 
     def __init__(self, graph: Graph, plan: Plan, name: str) -> None:
         self.graph, self.plan, self.name = graph, plan, name
+        self.arenas = arenas(plan, name)
         self.functions: dict[str, Function] = {}
         self.data: dict[tuple[str, tuple[int, ...], bytes], Data] = {}
         self.calls: list[Call] = []
@@ -213,7 +248,7 @@ class _Builder:
             symbol = f"{self.name}_{layer}_{node.op}_{constant.role}"
             arguments.append(self.array(symbol, constant.data, f"layer {layer}, {node.location}: {constant.role}"))
         if kernel.scratch_bytes:
-            arguments.append(f"arena + {self.plan.scratch[index]}")
+            arguments.append(self.place(self.plan.scratch[index]))
         arguments += outputs
         shapes = ", ".join(_shape(context.input(i)) for i in kernel.operands if i < len(node.inputs))
         made = ", ".join(_shape(tensor) for tensor in context.outputs)
@@ -272,7 +307,7 @@ class _Builder:
         lowest = int(offsets.min())
         comment = f"how far the rows of {self.graph.tensors[tensor].name} lie from the lowest"
         table = self.array(f"{self.name}_rows_of_{tensor}", (offsets - lowest).astype(np.uint16), comment)
-        return f"arena + {lowest}" if lowest else "arena", table
+        return self.place(lowest) if lowest or len(self.arenas) > 1 else "arena", table
 
     def row_address(self, tensor: int) -> str:
         """The C expression of row `y` of a tensor, if that is not constant."""
@@ -281,13 +316,20 @@ class _Builder:
         if tensor in self.plan.rows:
             base, table = self.row_table(tensor)
             return f"{base} + tg_load_u16({table} + y)"
-        return f"arena + {self.plan.tensors[tensor]} + y * {row_bytes(self.graph.tensors[tensor])}"
+        return f"{self.place(self.plan.tensors[tensor])} + y * {row_bytes(self.graph.tensors[tensor])}"
 
     def given(self) -> Given:
         """The model's input, where its rows are given one by one."""
         tensor = self.graph.tensors[self.graph.inputs[0]]
         port = Port(f"{self.name}_input_0", tensor, "")
         return Given(port, self.row_address(tensor.id), row_bytes(tensor), tensor.shape[1])
+
+    def place(self, offset: int) -> str:
+        """The C expression of the byte at an offset of the plan."""
+        if len(self.arenas) == 1:
+            return f"arena + {offset}"
+        array = next(array for array in reversed(self.arenas) if array.start <= offset)
+        return f"{array.symbol}.bytes + {offset - array.start}"
 
     def function(self, context: Context, template: str, values: Mapping[str, Any]) -> str:
         """The name of the kernel function; layers that print the same text share one.
@@ -315,7 +357,7 @@ class _Builder:
         tensor = self.graph.tensors[tensor_id]
         if tensor.data is not None:
             return self.array(f"{self.name}_tensor_{tensor_id}", tensor.data, tensor.name)
-        place = f"arena + {self.plan.tensors[tensor_id]}"
+        place = self.place(self.plan.tensors[tensor_id])
         if tensor.dtype == "int8":
             return place
         qualifier = "const " if const else ""

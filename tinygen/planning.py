@@ -104,7 +104,7 @@ def _with_runs(
         if best and best[1].arena_bytes <= way.streaming.live_bytes:
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
-        if _within_reach(graph, made) and (best is None or made.arena_bytes < best[1].arena_bytes):
+        if rows_reach(graph, made) and (best is None or made.arena_bytes < best[1].arena_bytes):
             best = way.choices, made
     if best is None and not given:
         return choices, plan(graph, kernels(choices), core.alignment_bytes)
@@ -138,7 +138,7 @@ def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, 
     return sorted(paid, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
 
 
-def _within_reach(graph: Graph, made: Plan) -> bool:
+def rows_reach(graph: Graph, made: Plan) -> bool:
     """Whether tables can tell where the rows of every tensor lie, from the lowest on."""
     reach = np.iinfo(np.uint16).max
     spans = [max(places) - min(places) for places in made.rows.values()]

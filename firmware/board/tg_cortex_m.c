@@ -28,7 +28,8 @@ enum { TG_SYSTICK_ENABLE = 1, TG_SYSTICK_INTERRUPT = 2, TG_SYSTICK_PROCESSOR_CLO
 #define TG_BUS_ADDRESS_VALID (UINT32_C(1) << 15)
 
 /* From the linker script. */
-extern uint32_t tg_data_start[], tg_data_end[], tg_data_in_flash[], tg_bss_start[], tg_bss_end[];
+extern uint32_t tg_data_start[], tg_data_end[], tg_data_in_flash[];
+extern uint32_t *const tg_zeroed_start[], *const tg_zeroed_end[];
 extern uint32_t tg_stack_top[], tg_ram_start[], tg_ram_end[];
 extern void (*tg_init_start[])(void);
 extern void (*tg_init_end[])(void);
@@ -159,8 +160,10 @@ static void __attribute__((noinline, noreturn)) tg_start(void)
     for (ptrdiff_t i = 0; i < tg_data_end - tg_data_start; ++i) {
         tg_data_start[i] = tg_data_in_flash[i];
     }
-    for (uint32_t *word = tg_bss_start; word < tg_bss_end; ++word) {
-        *word = 0;
+    for (uint32_t *const *range = tg_zeroed_start; range < tg_zeroed_end; range += 2) {
+        for (uint32_t *word = range[0]; word < range[1]; ++word) {
+            *word = 0;
+        }
     }
     for (ptrdiff_t i = 0; i < tg_init_end - tg_init_start; ++i) {
         tg_init_start[i]();

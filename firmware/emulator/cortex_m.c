@@ -19,9 +19,11 @@
 enum { TG_HOST_OPEN = 0x01, TG_HOST_CLOSE = 0x02, TG_HOST_WRITE = 0x05, TG_HOST_READ = 0x06, TG_HOST_EXIT = 0x20 };
 enum { TG_READ_BINARY = 1, TG_WRITE_BINARY = 5 };
 enum { TG_APPLICATION_EXIT = 0x20026 };
+enum { TG_FREE_REGION = 3 }; /* of the MPU, behind those of flash, RAM and what a harness needs */
 enum { TG_EXIT_DONE = 0, TG_EXIT_FILE = 101, TG_EXIT_FAULT = 102 };
 
 extern uint8_t tg_flash_start[], tg_flash_bytes[], tg_ram_start[], tg_ram_bytes[], tg_stack_top[];
+extern const uint32_t tg_regions[], tg_regions_end[]; /* of other RAM, each its origin and bytes */
 extern uint8_t tg_data_start[], tg_data_bytes[], tg_data_in_flash[], tg_bss_start[], tg_bss_bytes[];
 static void tg_main(void);
 
@@ -121,6 +123,9 @@ static void tg_protect_memory(void)
 #if __ARM_ARCH >= 7
     tg_allow(0, (uint32_t)tg_flash_start, (uint32_t)tg_flash_bytes, 0);
     tg_allow(1, (uint32_t)tg_ram_start, (uint32_t)tg_ram_bytes, 1);
+    for (const uint32_t *region = tg_regions; region < tg_regions_end; region += 2) {
+        tg_allow(TG_FREE_REGION + (uint32_t)(region - tg_regions) / 2, region[0], region[1], 1);
+    }
     TG_MPU_CTRL = 1;
     __asm volatile("dsb\nisb" : : : "memory");
 #endif

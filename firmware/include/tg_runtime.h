@@ -58,6 +58,15 @@ static inline float tg_load_f32(const float *p) { return *p; }
 static inline void tg_load_bytes(void *to, const void *from, size_t count) { memcpy(to, from, count); }
 #endif
 
+/* A variable in a certain RAM of the board, named as tinygen names it, where the linker script puts the section .bss.tg_NAME
+ * there. Others take it for what its name begins with: a variable like any other.
+ */
+#if defined(__ELF__) && defined(__GNUC__)
+#define TG_REGION(name) __attribute__((section(".bss.tg_" name)))
+#else
+#define TG_REGION(name)
+#endif
+
 static inline int32_t tg_min(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t tg_max(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t tg_clamp(int32_t value, int32_t low, int32_t high) { return tg_min(tg_max(value, low), high); }
@@ -150,15 +159,6 @@ static inline uint32_t tg_sxtb16_ror8(uint32_t bytes)
     return halves;
 }
 
-static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
-{
-    uint32_t result;
-    __asm("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sums), "r"(bytes));
-    return result;
-}
-
-static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes)
-{
 static inline uint32_t tg_uxtb16(uint32_t bytes)
 {
     uint32_t halves;
@@ -173,20 +173,20 @@ static inline uint32_t tg_uxtb16_ror8(uint32_t bytes)
     return halves;
 }
 
+static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
+{
+    uint32_t result;
+    __asm("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sums), "r"(bytes));
+    return result;
+}
+
+static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes)
+{
     uint32_t result;
     __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(bytes));
     return result;
 }
 
-/* One statement: SEL reads the flags of SSUB8. */
-static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
-{
-    uint32_t largest;
-    __asm("ssub8 %0, %1, %2\n"
-          "sel %0, %1, %2"
-          : "=&r"(largest)
-          : "r"(x), "r"(y)
-          : "cc");
 static inline uint32_t tg_sadd16(uint32_t x, uint32_t y)
 {
     uint32_t result;
@@ -201,6 +201,15 @@ static inline uint32_t tg_ssub16(uint32_t x, uint32_t y)
     return result;
 }
 
+/* One statement: SEL reads the flags of SSUB8. */
+static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
+{
+    uint32_t largest;
+    __asm("ssub8 %0, %1, %2\n"
+          "sel %0, %1, %2"
+          : "=&r"(largest)
+          : "r"(x), "r"(y)
+          : "cc");
     return largest;
 }
 
@@ -286,6 +295,10 @@ static inline uint32_t tg_sxtb16(uint32_t bytes)
 /* Bytes 1 and 3, each to 16 bits. */
 static inline uint32_t tg_sxtb16_ror8(uint32_t bytes) { return tg_sxtb16(bytes >> 8); }
 
+/* The same without sign. */
+static inline uint32_t tg_uxtb16(uint32_t bytes) { return bytes & 0x00FF00FF; }
+static inline uint32_t tg_uxtb16_ror8(uint32_t bytes) { return bytes >> 8 & 0x00FF00FF; }
+
 /* Two sums of 16 bits plus bytes 0 and 2, and plus bytes 1 and 3. */
 static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
 {
@@ -294,11 +307,11 @@ static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
 }
 static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes) { return tg_sxtab16(sums, bytes >> 8); }
 
-/* The larger of each two bytes. */
-/* The same without sign. */
-static inline uint32_t tg_uxtb16(uint32_t bytes) { return bytes & 0x00FF00FF; }
-static inline uint32_t tg_uxtb16_ror8(uint32_t bytes) { return bytes >> 8 & 0x00FF00FF; }
+/* Sums and differences of 16 bits, wrapped. */
+static inline uint32_t tg_sadd16(uint32_t x, uint32_t y) { return ((x + y) & 65535) | ((x >> 16) + (y >> 16)) << 16; }
+static inline uint32_t tg_ssub16(uint32_t x, uint32_t y) { return ((x - y) & 65535) | ((x >> 16) - (y >> 16)) << 16; }
 
+/* The larger of each two bytes. */
 static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
 {
     uint32_t largest = 0;
@@ -307,10 +320,6 @@ static inline uint32_t tg_max_bytes(uint32_t x, uint32_t y)
         largest |= (uint32_t)(uint8_t)(first > second ? first : second) << at;
     }
     return largest;
-/* Sums and differences of 16 bits, wrapped. */
-static inline uint32_t tg_sadd16(uint32_t x, uint32_t y) { return ((x + y) & 65535) | ((x >> 16) + (y >> 16)) << 16; }
-static inline uint32_t tg_ssub16(uint32_t x, uint32_t y) { return ((x - y) & 65535) | ((x >> 16) - (y >> 16)) << 16; }
-
 }
 
 /* sum plus the products of the first and of the second halves, wrapped to 32 bits. */

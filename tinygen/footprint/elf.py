@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tinygen.footprint import avr, riscv, thumb
 from tinygen.footprint.flow import Decoder
 from tinygen.footprint.listing import (
     Listing,
+    Section,
     Symbol,
     read_instructions,
     read_relocations,
@@ -49,10 +51,13 @@ class Elf:
 
     @property
     def ram_bytes(self) -> int:
-        """Variables, and the stack where the linker script keeps room for one."""
-        places = [section for section in self._sections if section.writable]
-        start = min((section.address for section in places), default=0)
-        return max((section.address + section.bytes for section in places), default=start) - start
+        """Variables in all regions, and the stack where the linker script keeps room for one."""
+        origins = sorted(piece.origin for piece in self._board.ram_pieces)
+        pieces: dict[int, list[Section]] = {}
+        for section in self._sections:
+            if section.writable:
+                pieces.setdefault(bisect_right(origins, section.address), []).append(section)
+        return sum(_span(sections) for sections in pieces.values())
 
     @property
     def function_bytes(self) -> Mapping[str, int]:
@@ -136,6 +141,11 @@ class Elf:
             self._path,
         ]
         return read_instructions(run(command, self._path.parent))
+
+
+def _span(sections: Sequence[Section]) -> int:
+    """Bytes from the first to the end of the last."""
+    return max(s.address + s.bytes for s in sections) - min(s.address for s in sections)
 
 
 def _code_address(symbol: Symbol) -> int:

@@ -23,6 +23,15 @@ Placed = Sequence[tuple[Buffer, int]]
 
 
 @dataclass(frozen=True)
+class ArenaPart:
+    """A piece of the arena in a region of RAM; the one for ordinary variables has no name."""
+
+    region: str
+    start: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Byte offsets into one arena."""
 
@@ -46,6 +55,8 @@ class Plan:
     """The nodes that are computed row by row."""
     rows: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Tensor id -> the offset of each of its rows, for every tensor whose rows each have a place of their own."""
+    parts: tuple[ArenaPart, ...] = ()
+    """Where the arena lies in several pieces, or not among the ordinary variables; no buffer lies in two of them."""
 
 
 def plan(

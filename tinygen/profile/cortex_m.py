@@ -17,7 +17,7 @@ from tinygen.profile.replay import Program, Replayer
 from tinygen.run.image import read_image
 from tinygen.target import Target
 from tinygen.verify.board_unicorn import LINKER_SCRIPT
-from tinygen.verify.cross import cross_compile
+from tinygen.verify.cross import cross_compile, linker_script
 from tinygen.verify.feeding import feeding
 
 try:
@@ -86,7 +86,7 @@ def _model(compiled: Compiled, target: Target, folder: Path) -> Path:
     """The ELF of the model alone, with a stack as large as that of a firmware."""
     name = compiled.program.name
     ports = [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
-    script = LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0])
+    script = linker_script(LINKER_SCRIPT, target)
     files = {
         "board.c": HARNESS.format(name=name, feeding=feeding(compiled.program)),
         "board.ld": script + STACK_SCRIPT.format(bytes=STACK_BYTES),

@@ -14,7 +14,7 @@ from tinygen.profile.counts import PAINT, Counts, Replay, by_layer, painted
 from tinygen.resources import FIRMWARE
 from tinygen.target import Target
 from tinygen.verify.board_qemu import LINKER_SCRIPT, run_machine
-from tinygen.verify.cross import cross_compile
+from tinygen.verify.cross import cross_compile, linker_script
 from tinygen.verify.feeding import feeding
 
 BOARD = "mps3-an547"
@@ -108,7 +108,7 @@ def _build(compiled: Compiled, target: Target, folder: Path) -> None:
     files = {
         "board.c": HARNESS.format(name=program.name, feeding=feeding(program), **blocks, stops=_stops(compiled)),
         "cortex_m.c": (FIRMWARE / "emulator" / "cortex_m.c").read_text("utf-8"),
-        "board.ld": LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0]),
+        "board.ld": linker_script(LINKER_SCRIPT, target),
     }
     link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_vectors"]
     cross_compile(compiled, target, folder, files, link)

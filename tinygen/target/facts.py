@@ -148,6 +148,11 @@ class Target:
         return tuple(sorted((main, *others), key=lambda piece: (KINDS.index(piece.kind), piece != main)))
 
     @property
+    def other_ram(self) -> tuple[Region, ...]:
+        """The pieces of RAM beside the main one, in the same order."""
+        return tuple(piece for piece in self.ram_pieces if piece != self.main_ram)
+
+    @property
     def largest_flash_bytes(self) -> int:
         """The largest piece of flash without a gap."""
         return _largest_run(self.flash)

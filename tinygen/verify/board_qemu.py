@@ -13,9 +13,10 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array, Tensor
+from tinygen.lower import Piece, Program
 from tinygen.resources import FIRMWARE
 from tinygen.target import Target
-from tinygen.verify.cross import cross_compile
+from tinygen.verify.cross import cross_compile, linker_script
 from tinygen.verify.feeding import feeding
 from tinygen.verify.observed import pieces, values
 
@@ -69,7 +70,9 @@ static void tg_layer_done(int32_t layer);
 #include "src/{name}.c"
 {feeding}/* What each stop shows. */
 static const struct {{
-    uint32_t stop, offset, bytes;
+    uint32_t stop;
+    const int8_t *bytes;
+    uint32_t count;
 }} tg_observed[] = {{
 {observed}
     {{UINT32_MAX, 0, 0}},
@@ -78,7 +81,7 @@ static uint32_t tg_results, tg_stops, tg_shown;
 static __attribute__((noinline, unused)) void tg_layer_done(int32_t layer)
 {{
     for ((void)layer; tg_observed[tg_shown].stop == tg_stops; ++tg_shown) {{
-        tg_write(tg_results, {name}_arena.bytes + tg_observed[tg_shown].offset, tg_observed[tg_shown].bytes);
+        tg_write(tg_results, tg_observed[tg_shown].bytes, tg_observed[tg_shown].count);
     }}
     ++tg_stops;
 }}
@@ -96,11 +99,14 @@ LINKER_SCRIPT = """\
 MEMORY {{
     flash (rx) : ORIGIN = {flash.origin:#x}, LENGTH = {flash.bytes}
     ram (rwx) : ORIGIN = {ram.origin:#x}, LENGTH = {ram.bytes}
-}}
+{regions}}}
 SECTIONS {{
-    .text : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) }} > flash
+    .text : {{
+        KEEP(*(.vectors)) *(.text*) *(.rodata*)
+        . = ALIGN(4); tg_regions = .; {table} tg_regions_end = .;
+    }} > flash
     .data : {{ tg_data_start = .; *(.data*) }} > ram AT > flash
-    .bss : {{ tg_bss_start = .; *(.bss*) *(COMMON) }} > ram
+{sections}    .bss : {{ tg_bss_start = .; *(.bss*) *(COMMON) }} > ram
     /DISCARD/ : {{ *(.ARM.exidx*) }}
 }}
 tg_data_in_flash = LOADADDR(.data);
@@ -136,17 +142,17 @@ class QemuBoard:
         return values(self._compiled, found[: len(shown)]), [_value(port.tensor, data) for port, data in outputs]
 
     def _build(self) -> None:
-        """The ELF of the model, an observer and the start-up, in the board's first flash and RAM regions."""
+        """The ELF of the model, an observer and the start-up, in the board's first flash region and its RAM."""
         program = self._compiled.program
         shown = [(number, piece) for number, stop in enumerate(program.stops) for piece in stop.pieces]
-        observed = [f"    {{{number}, {piece.offset}, {piece.bytes}}}," for number, piece in shown]
+        observed = [f"    {{{number}, {_address(program, piece)}, {piece.bytes}}}," for number, piece in shown]
         reads = [f"    tg_read(inputs, {port.symbol}(), {port.tensor.bytes});" for port in program.inputs]
         writes = [f"    tg_write(tg_results, {port.symbol}(), {port.tensor.bytes});" for port in program.outputs]
         blocks = {"observed": "\n".join(observed), "reads": "\n".join(reads), "writes": "\n".join(writes)}
         files = {
             "board.c": HARNESS.format(name=program.name, feeding=feeding(program), **blocks),
             "cortex_m.c": (FIRMWARE / "emulator" / "cortex_m.c").read_text("utf-8"),
-            "board.ld": LINKER_SCRIPT.format(flash=self._target.flash[0], ram=self._target.ram[0]),
+            "board.ld": linker_script(LINKER_SCRIPT, self._target),
         }
         link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_vectors"]
         cross_compile(self._compiled, self._target, self._folder, files, link)
@@ -164,6 +170,12 @@ class QemuBoard:
             )
         ends = list(accumulate(sizes))
         return [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _address(program: Program, piece: Piece) -> str:
+    """The C expression of a piece's first byte."""
+    array, offset = program.arena_at(piece.offset)
+    return f"{array.symbol}.bytes + {offset}"
 
 
 def _value(tensor: Tensor, data: bytes) -> Array:

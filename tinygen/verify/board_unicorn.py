@@ -14,9 +14,9 @@ from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array, Tensor
 from tinygen.lower import Port
 from tinygen.target import Region, Target
-from tinygen.verify.cross import cross_compile
+from tinygen.verify.cross import cross_compile, linker_script
 from tinygen.verify.feeding import feeding
-from tinygen.verify.observed import Observer
+from tinygen.verify.observed import ARRAYS, Observer, arrays
 
 try:
     import unicorn
@@ -52,21 +52,16 @@ void tg_board_layer_done(int32_t layer);
 {{
     __asm volatile("" : : "r"(layer) : "memory");
 }}
-int8_t *tg_board_arena(void);
-int8_t *tg_board_arena(void)
-{{
-    return {name}_arena.bytes;
-}}
-"""
+{arrays}"""
 LINKER_SCRIPT = """\
 MEMORY {{
     flash (rx) : ORIGIN = {flash.origin:#x}, LENGTH = {flash.bytes}
     ram (rwx) : ORIGIN = {ram.origin:#x}, LENGTH = {ram.bytes}
-}}
+{regions}}}
 SECTIONS {{
     .text : {{ . += 1024; *(.text*) *(.rodata*) }} > flash
     .data : {{ *(.data*) }} > ram AT > flash
-    .bss : {{ *(.bss*) *(COMMON) }} > ram
+{sections}    .bss : {{ *(.bss*) *(COMMON) }} > ram
     /DISCARD/ : {{ *(.ARM.exidx*) }}
 }}
 """
@@ -96,7 +91,7 @@ class UnicornBoard:
             access = self._uc.reg_read(arm_const.UC_ARM_REG_C1_C0_2)
             self._uc.reg_write(arm_const.UC_ARM_REG_C1_C0_2, access | (0xF << 20))
             self._uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 0x40000000)
-        self._arena = self._call("tg_board_arena")
+        self._arrays = self._addresses()
         self._observer = self._new_observer()
         observer = self._symbols["tg_board_layer_done"] & ~1
         self._uc.hook_add(unicorn.UC_HOOK_CODE, self._layer_done, begin=observer, end=observer)
@@ -119,7 +114,7 @@ class UnicornBoard:
 
     def _call(self, symbol: str) -> int:
         """Run the C function `symbol` to its end; its result."""
-        stack = self._target.ram[0].origin + self._target.ram[0].bytes
+        stack = self._target.main_ram.origin + self._target.main_ram.bytes
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack // 8 * 8)
         self._uc.reg_write(arm_const.UC_ARM_REG_LR, STOP | 1)
         try:
@@ -138,7 +133,19 @@ class UnicornBoard:
         self._observer.stop(int(self._uc.reg_read(arm_const.UC_ARM_REG_R0)))
 
     def _new_observer(self) -> Observer:
-        return Observer(self._compiled, lambda offset, count: bytes(self._uc.mem_read(self._arena + offset, count)))
+        return Observer(self._compiled, self._arena_bytes)
+
+    def _arena_bytes(self, offset: int, count: int) -> bytes:
+        array, start = self._compiled.program.arena_at(offset)
+        return bytes(self._uc.mem_read(self._arrays[array.symbol] + start, count))
+
+    def _addresses(self) -> dict[str, int]:
+        """Where each array of the arena lies."""
+        table, symbols = self._symbols[ARRAYS], [array.symbol for array in self._compiled.program.arenas]
+        return {
+            symbol: int.from_bytes(self._uc.mem_read(table + 4 * number, 4), "little")
+            for number, symbol in enumerate(symbols)
+        }
 
     def _output(self, port: Port) -> Array:
         return self._read(self._call(port.symbol), port.tensor)
@@ -149,12 +156,13 @@ class UnicornBoard:
 
 
 def _build(compiled: Compiled, target: Target, folder: Path) -> Path:
-    """The ELF of the model and an observer, linked into the board's first flash and RAM regions."""
+    """The ELF of the model and an observer, linked into the board's first flash region and its RAM."""
     name = compiled.program.name
-    script = LINKER_SCRIPT.format(flash=target.flash[0], ram=target.ram[0])
-    roots = [f"{name}_invoke", "tg_board_arena", "tg_board_layer_done"]
+    script = linker_script(LINKER_SCRIPT, target)
+    roots = [f"{name}_invoke", ARRAYS, "tg_board_layer_done"]
     roots += [port.symbol for port in (*compiled.program.inputs, *compiled.program.outputs)]
-    link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", "-Wl,-e,tg_board_arena"]
+    link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-T,board.ld", f"-Wl,-e,{name}_invoke"]
     keep = [f"-Wl,-u,{root}" for root in roots]
-    files = {"board.c": HARNESS.format(name=name, feeding=feeding(compiled.program)), "board.ld": script}
+    harness = HARNESS.format(name=name, feeding=feeding(compiled.program), arrays=arrays(compiled.program))
+    files = {"board.c": harness, "board.ld": script}
     return cross_compile(compiled, target, folder, files, [*link, *keep])

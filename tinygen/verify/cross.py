@@ -23,6 +23,21 @@ SIGNS = ("error", "overflowed", "will not fit")
 """What a line says that tells why a program does not build."""
 
 
+def linker_script(template: str, target: Target) -> str:
+    """`template` with the board's first flash region and main RAM, and what puts parts of the arena into its other RAM.
+
+    What it may name: flash and ram, `regions` and their `sections`, and `table`, origin and bytes of each region.
+    """
+    others = target.other_ram
+    return template.format(
+        flash=target.flash[0],
+        ram=target.main_ram,
+        regions="".join(f"    {r.name} (rw) : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes}\n" for r in others),
+        sections="".join(f"    .{r.name} (NOLOAD) : {{ *(.bss.tg_{r.name}) }} > {r.name}\n" for r in others),
+        table=" ".join(f"LONG(ORIGIN({r.name})) LONG(LENGTH({r.name}))" for r in others),
+    )
+
+
 def cross_compile(
     compiled: Compiled, target: Target, folder: Path, harness: Mapping[str, str], link: Sequence[str]
 ) -> Path:

@@ -16,7 +16,7 @@ from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array
 from tinygen.verify.feeding import feeding
-from tinygen.verify.observed import Observer
+from tinygen.verify.observed import ARRAYS, Observer, arrays
 
 CFLAGS = ("-std=c99", "-O2", "-fPIC", "-shared", "-fno-math-errno")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
@@ -25,16 +25,11 @@ HARNESS = """\
 static void (*observer)(int32_t);
 #define TG_LAYER_DONE(layer) observer(layer)
 #include "src/{name}.c"
-{feeding}void tg_host_run(void (*each_layer)(int32_t));
-int8_t *tg_host_arena(void);
+{feeding}{arrays}void tg_host_run(void (*each_layer)(int32_t));
 void tg_host_run(void (*each_layer)(int32_t))
 {{
     observer = each_layer;
     {name}_invoke();
-}}
-int8_t *tg_host_arena(void)
-{{
-    return {name}_arena.bytes;
 }}
 """
 
@@ -50,17 +45,15 @@ class HostModel:
     def __init__(self, compiled: Compiled, folder: Path, cflags: Sequence[str] = (*CFLAGS, *WARNINGS)) -> None:
         self._compiled = compiled
         name = compiled.program.name
-        for path, text in {
-            **compiled.files,
-            "host.c": HARNESS.format(name=name, feeding=feeding(compiled.program)),
-        }.items():
+        blocks = {"feeding": feeding(compiled.program), "arrays": arrays(compiled.program)}
+        for path, text in {**compiled.files, "host.c": HARNESS.format(name=name, **blocks)}.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, "utf-8")
         library = folder / "model.so"
         command = [*compiler(), *cflags, "-Iinclude", "-Isrc", "host.c", f"src/{name}_data.c", "-o", library.name]
         _build(command, folder)
         self._ffi = cffi.FFI()
-        self._ffi.cdef("void tg_host_run(void (*)(int32_t)); int8_t *tg_host_arena(void);")
+        self._ffi.cdef(f"void tg_host_run(void (*)(int32_t)); extern int8_t *const {ARRAYS}[];")
         for port in (*compiled.program.inputs, *compiled.program.outputs):
             self._ffi.cdef(f"const void *{port.symbol}(void);")
         self._library: Any = self._ffi.dlopen(str(library))
@@ -73,14 +66,18 @@ class HostModel:
             self._ffi.memmove(
                 self._ffi.cast("void *", getattr(self._library, port.symbol)()), data.tobytes(), port.tensor.bytes
             )
-        arena = self._library.tg_host_arena()
-        observer = Observer(self._compiled, lambda offset, count: self._bytes(arena + offset, count))
+        observer = Observer(self._compiled, self._arena_bytes)
         self._library.tg_host_run(self._ffi.callback("void(int32_t)", observer.stop))
         outputs = [
             self._read(getattr(self._library, port.symbol)(), port.tensor.dtype, port.tensor.shape)
             for port in program.outputs
         ]
         return observer.values(), outputs
+
+    def _arena_bytes(self, offset: int, count: int) -> bytes:
+        program = self._compiled.program
+        array, start = program.arena_at(offset)
+        return self._bytes(getattr(self._library, ARRAYS)[program.arenas.index(array)] + start, count)
 
     def _read(self, address: Any, dtype: str, shape: tuple[int, ...]) -> Array:
         count = int(np.prod(shape, dtype=np.int64)) * DTYPES[dtype].itemsize

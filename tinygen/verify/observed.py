@@ -9,7 +9,15 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array
-from tinygen.lower import Piece
+from tinygen.lower import Piece, Program
+
+ARRAYS = "tg_board_arrays"
+
+
+def arrays(program: Program) -> str:
+    """C to stand behind the model's source: a table of where the arrays of its arena lie."""
+    found = ", ".join(f"{array.symbol}.bytes" for array in program.arenas)
+    return f"extern int8_t *const {ARRAYS}[];\nint8_t *const {ARRAYS}[] = {{{found}}};\n"
 
 
 class Observer:
