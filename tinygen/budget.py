@@ -10,6 +10,7 @@ from tinygen.driver import Compiled
 from tinygen.emit import AVR_REACH_BYTES, STACK_BYTES
 from tinygen.footprint.measure import Footprint
 from tinygen.memory.peak import Held, peak
+from tinygen.project import needs_regions
 from tinygen.target import Target
 
 SHOWN = 5
@@ -157,38 +158,59 @@ def _is_avr(board: Target) -> bool:
     return "avr" in board.core.features
 
 
-def _room(board: Target, firmware: bool) -> tuple[int, int]:
-    """(flash, RAM) that a program may fill: what the firmware's linker script uses, or the largest piece."""
-    if firmware:
-        return board.main_flash.bytes, board.main_ram.bytes
-    return board.largest_flash_bytes, board.largest_ram_bytes
+def _room(compiled: Compiled, board: Target, firmware: bool) -> tuple[int, int]:
+    """(flash, RAM) that a program may fill: what the firmware's linker script uses, or the largest piece.
+
+    Where parts of the arena are assigned to regions, the RAM for all else is the one for data.
+    """
+    flash = board.main_flash.bytes if firmware else board.largest_flash_bytes
+    return flash, board.main_ram.bytes if firmware or compiled.plan.parts else board.largest_ram_bytes
 
 
 def _memories(compiled: Compiled, board: Target, footprint: Footprint) -> Iterator[Memory]:
-    flash, ram = _room(board, footprint.firmware)
-    needed = need(compiled)
+    """Flash, the RAM for data, and the stack; then each other region with a part of the arena, or with room for one."""
+    flash, ram = _room(compiled, board, footprint.firmware)
+    needed, elsewhere = need(compiled), sum(part.bytes for part in compiled.plan.parts if part.region)
     if _is_avr(board) or not footprint.measured:
         reach = min(flash, AVR_REACH_BYTES) if _is_avr(board) else flash
         yield Memory(FLASH, "constants in flash", needed.constant_bytes, reach)
     if not footprint.measured:
         stack = footprint.stack_reserve_bytes
-        yield Memory(RAM, "arena and stack in RAM" if stack else "arena in RAM", needed.arena_bytes + stack, ram)
+        main_bytes = needed.arena_bytes - elsewhere + stack
+        yield Memory(RAM, "arena and stack in RAM" if stack else "arena in RAM", main_bytes, ram)
+        yield from _regions(compiled, board, main_bytes > ram)
         return
     yield Memory(FLASH, "flash", footprint.flash_bytes, flash)
     # Without a linker script of ours nobody keeps room for the stack: it needs what the model is proved to take.
     stack = 0 if footprint.firmware else footprint.inference_stack.bytes or 0
-    yield Memory(RAM, "RAM with the stack", footprint.ram_bytes + stack, ram)
+    main_bytes = footprint.ram_bytes - elsewhere + stack
+    yield Memory(RAM, "RAM with the stack", main_bytes, ram)
+    yield from _regions(compiled, board, main_bytes > ram)
     if footprint.firmware and footprint.program_stack.bytes is not None:
         yield Memory(STACK, "stack", footprint.program_stack.bytes, footprint.stack_reserve_bytes)
 
 
+def _regions(compiled: Compiled, board: Target, crowded: bool) -> Iterator[Memory]:
+    """The regions that have a part of the arena; when the one for data is too `crowded`, those that help no more."""
+    used = {part.region: part.bytes for part in compiled.plan.parts}
+    for region in board.other_ram:
+        if region.name in used:
+            yield Memory(RAM, f"arena in {region.name}", used[region.name], region.bytes)
+        elif crowded and not used:
+            yield Memory(RAM, f"{region.name}: no way to divide the arena helps", 0, region.bytes)
+
+
 def _warnings(compiled: Compiled, board: Target, footprint: Footprint) -> Iterator[str]:
+    if footprint.firmware and needs_regions(compiled.program, board):
+        yield "without a framework only: those of the frameworks know one region of RAM, which is too small"
     if footprint.measured:
         return
-    flash, ram = _room(board, footprint.firmware)
+    flash, ram = _room(compiled, board, footprint.firmware)
+    elsewhere = sum(part.bytes for part in compiled.plan.parts if part.region)
     if footprint.flash_bytes + footprint.margin_bytes > flash:
         yield "it may not fit the flash: its code is only estimated"
-    if footprint.ram_bytes > ram >= need(compiled).arena_bytes + footprint.stack_reserve_bytes:
+    certain = need(compiled).arena_bytes + footprint.stack_reserve_bytes
+    if footprint.ram_bytes - elsewhere > ram >= certain - elsewhere:
         yield "it may not fit the RAM: its variables are only estimated"
 
 

@@ -72,6 +72,11 @@ def environments(board: Target | None, form: str) -> dict[str, str]:
     return found
 
 
+def needs_regions(program: Program, board: Target) -> bool:
+    """Whether the arena does not fit the RAM for data, the only one that the linker scripts of frameworks know of."""
+    return len(program.arenas) > 1 and program.plan.arena_bytes > board.main_ram.bytes
+
+
 def check_board(board: Target | None, form: str) -> None:
     """Raise TargetError when a project of that format cannot be for `board`."""
     if form != PLATFORMIO:
@@ -112,6 +117,8 @@ def manifest(
     """What tinygen.json says: how to build the sources, and what the model takes and gives."""
     places = _places(form, program.name)
     runs = environments(board, form)
+    if board and needs_regions(program, board):
+        runs = {kind: name for kind, name in runs.items() if kind != ARDUINO}
     return {
         "tinygen": __version__,
         "name": program.name,

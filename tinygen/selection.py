@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygen import target
-from tinygen.budget import Need, need
+from tinygen.budget import Need, need, reachable_flash_bytes
 from tinygen.driver import Model, compile_model
 from tinygen.errors import DataError
 from tinygen.target import Target
@@ -57,13 +57,26 @@ def select(
         if core in (None, board.core.name) and board.ram_bytes >= ram_bytes and board.flash_bytes >= flash_bytes
     ]
     needs = _needs(model, chosen) if model else {}
-    return Selection(tuple(board for board in chosen if not model or needs[board.core.name].fits(board)), needs)
+    fitting = (board for board in chosen if not model or _fits(model, board, needs[board.core.name]))
+    return Selection(tuple(fitting), needs)
+
+
+def _fits(model: Model, board: Target, needed: Need) -> bool:
+    """Whether the board has the room, in one piece of RAM or in several."""
+    if needed.fits(board) or not board.other_ram:
+        return needed.fits(board)
+    if needed.constant_bytes > reachable_flash_bytes(board) or needed.arena_bytes > board.ram_bytes:
+        return False
+    return bool(compile_model(model, board, optimize=Optimize.FLASH).plan.parts)
 
 
 def _needs(model: Model, boards: Iterable[Target]) -> dict[str, Need]:
-    """What the model needs on each core with the kernels that need least; it is compiled once for each."""
+    """What the model needs on each core with the kernels that need least; it is compiled once for each.
+
+    A board with one piece of RAM tells it best: there the arena is not divided.
+    """
     needs: dict[str, Need] = {}
-    for board in boards:
+    for board in sorted(boards, key=lambda board: len(board.ram_pieces)):
         if board.core.name not in needs:
             needs[board.core.name] = need(compile_model(model, board, optimize=Optimize.FLASH))
     return needs

@@ -118,6 +118,7 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
 def _footprint(result: Compiled, budget: Budget) -> Iterator[tuple[str, RenderableType]]:
     """(memory, what of it is needed and by whom), and how that is known."""
     found, there = budget.footprint, {memory.kind: memory.there_bytes for memory in budget.memories}
+    regions = [memory for memory in budget.memories if memory.kind == RAM]
     constants, arena = budget.need.constant_bytes, budget.need.arena_bytes
     about = "" if found.measured else "about "
     code = model_code_bytes(result, found) if found.measured else 0
@@ -130,7 +131,10 @@ def _footprint(result: Compiled, budget: Budget) -> Iterator[tuple[str, Renderab
     parts += [f"stack {kilobytes(found.stack_reserve_bytes)}"] if found.stack_reserve_bytes else []
     variables = found.ram_bytes - arena - found.stack_reserve_bytes
     parts += [f"the rest {kilobytes(variables)}"] if variables else []
-    yield "RAM", f"{about}{_share(found.ram_bytes, there[RAM])}: {', '.join(parts)}"
+    there_bytes = sum(memory.there_bytes for memory in regions)
+    yield "RAM", f"{about}{_share(found.ram_bytes, there_bytes)}: {', '.join(parts)}"
+    for memory in regions if len(regions) > 1 else ():
+        yield "", f"{memory.name}: {_share(memory.needed_bytes, memory.there_bytes)}"
     yield "stack", _stack(found)
     yield "known from" if found.measured else "estimated", _known_from(found, result.manifest["environments"])
     for warning in budget.warnings:
