@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,49 @@ from tests.dsp import NONE, RELU, RELU6, WARNINGS, compiled
 from tests.dsp import check as check_on
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
+from tests.overlap_harness import differing, layers, placed
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
+from tinygen import ops
 from tinygen.driver import Compiled
 from tinygen.quant import Numerics
+from tinygen.variants import Choice
 from tinygen.verify.golden import Golden
 
 BOARDS = ("bbcmicrobit", "pico")
 """M0 and M0+."""
 MATRIX, CONVOLUTION = "kernels/matrix.v6m.c.j2", "kernels/conv_2d.v6m.c.j2"
+WIDENED = "kernels/conv_2d.widened.v6m.c.j2"
+PIXELS = ("widened_v6m", "pointwise_v6m")
+WINDOWS = ("widened_v6m", "v6m")
+"""Kernels of 1x1 convolutions, and of any."""
 DEPTHWISE = "kernels/depthwise_conv_2d.v6m.c.j2"
 
 
 def check(build: ModelBuilder, board: str = "pico", samples: int = 3, numerics: Numerics = Numerics.TFLITE) -> Compiled:
     """The C here and in the emulated board, against the NumPy reference, every layer."""
     return check_on(build, [board], samples, numerics)
+
+
+def check_kernel(build: ModelBuilder, name: str, board: str = "pico", samples: int = 3) -> Compiled:
+    """The same with one of the kernels for convolutions, wherever it is possible."""
+    net = layers(build.finish(), board)
+    net = replace(net, choices=tuple(_by(name, choice) for choice in net.choices))
+    result = placed(net, lambda choice, rule: None)
+    for emulated in (False, True):
+        wrong = differing(net, result, samples, emulated)
+        assert not wrong, [net.choices[i].context.output.shape for i in wrong]
+    return result
+
+
+def _by(name: str, choice: Choice) -> Choice:
+    variant = next(v for v in ops.SPECS[choice.context.node.op].variants if v.name == name)
+    if not variant.when(choice.context):
+        return choice
+    assert variant.params
+    return replace(choice, variant=variant, kernel=variant.params(choice.context))
 
 
 def scaled(result: Compiled, template: str = MATRIX) -> list[str]:
@@ -42,7 +70,10 @@ def scaled(result: Compiled, template: str = MATRIX) -> list[str]:
 
 
 def _form(values: Mapping[str, Any]) -> str:
-    return ("kink" if values["kinked"] else "line") if values["scaled"] else "reference"
+    line = "kink" if values["kinked"] else "line"
+    if "bounded" in values:
+        return f"bounded {line}" if values["bounded"] else line
+    return line if values["scaled"] else "reference"
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -56,7 +87,7 @@ def test_random_pixels(board: str) -> None:
         choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
         shape = build.pick([1, 1, 2]), height, width, depth
         pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
-    assert set(scaled(check(build, board))) >= {"line", "kink"}
+    assert set(scaled(check_kernel(build, "pointwise_v6m", board))) >= {"line", "kink"}
 
 
 def test_outputs_of_both_signs() -> None:
@@ -65,7 +96,9 @@ def test_outputs_of_both_signs() -> None:
     for depth in (8, 40):
         pointwise(build, (1, 3, 3, depth), 12, y_zero=3, slope=0.003)
     pointwise(build, (1, 2, 2, 600), 8, y_zero=5, slope=0.0003)
-    assert sorted(scaled(check(build, samples=8))) == ["kink", "kink", "reference"], "in whatever order"
+    assert sorted(scaled(check_kernel(build, "pointwise_v6m", samples=8))) == ["kink", "kink", "reference"], (
+        "in whatever order"
+    )
 
 
 @pytest.mark.parametrize("numerics", Numerics)
@@ -102,7 +135,7 @@ def test_weights_and_inputs_at_their_ends(weight: int, x_zero: int) -> None:
     for data in (weight, weight * signs, np.where(signs > 0, weight, 0)):
         pointwise(build, (1, 2, 2, 64), 6, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
         pointwise(build, (1, 2, 2, 64), 6, y_zero=5, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
-    check(build, samples=6)
+    check_kernel(build, "pointwise_v6m", samples=6)
 
 
 def test_lanes_that_overflow() -> None:
@@ -111,11 +144,11 @@ def test_lanes_that_overflow() -> None:
     weights = build.rng.integers(-127, 128, (8, 1, 1, 12))
     weights[3, 0, 0, 4:6] = -128, -127
     pointwise(build, (1, 2, 3, 12), weights=weights)
-    assert scaled(check(build)) == ["line"]
+    for kernel, template in zip(PIXELS, (WIDENED, MATRIX), strict=True):
+        assert scaled(check_kernel(build, kernel), template) == ["line"]
     weights[3, 0, 0, 5] = -128
     pointwise(other, (1, 2, 3, 12), weights=weights)
-    with pytest.raises(AssertionError):
-        scaled(check(other))
+    assert not any("v6m" in call.function for call in check(other).program.calls)
 
 
 def test_other_layers_are_left_to_plain_c() -> None:
@@ -129,7 +162,7 @@ def test_layers_of_all_shapes_share_a_kernel() -> None:
     for depth in (3, 16, 40):
         pointwise(build, (1, 4, 4, depth), 16, RELU)
         dense(build, depth, 8)
-    assert len(compiled(build, "pico").program.functions) == 1
+    assert len(compiled(build, "pico").program.functions) == 2
 
 
 CROSS = (
@@ -145,8 +178,13 @@ def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
     """No warning at any level of optimisation, with the instructions and without."""
     build = ModelBuilder()
     all_kernels(build)
+    compiles(build, tmp_path, [command])
+
+
+def compiles(build: ModelBuilder, tmp_path: Path, commands: Sequence[Sequence[str]] = CROSS) -> None:
+    """The same of a model."""
     compiled(build, "pico").write(tmp_path / "net")
-    for level in ("-O0", "-O2", "-O3", "-Os"):
+    for command, level in product(commands, ("-O0", "-O2", "-O3", "-Os")):
         parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(tmp_path / "net.o")]
         done = subprocess.run(parts, cwd=tmp_path / "net", capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"
@@ -182,7 +220,7 @@ def test_random_windows(board: str) -> None:
             "y_zero": build.pick([-128, -128, build.random_zero_point()]),
         }
         convolution(build, (build.pick([1, 2]), height, width, depth), int(rng.integers(4, 14)), kernel, **choice)
-    functions = {function.template for function in check(build, board).program.functions}
+    functions = {function.template for function in check_kernel(build, "v6m", board).program.functions}
     assert CONVOLUTION in functions
 
 
@@ -198,7 +236,8 @@ def test_random_windows(board: str) -> None:
 def test_windows_of_real_networks(options: dict[str, Any]) -> None:
     build = ModelBuilder()
     convolution(build, **options)
-    scaled(check(build), CONVOLUTION)
+    for kernel, template in zip(WINDOWS, (WIDENED, CONVOLUTION), strict=True):
+        scaled(check_kernel(build, kernel), template)
 
 
 @pytest.mark.parametrize("board", BOARDS)

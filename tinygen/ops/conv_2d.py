@@ -17,6 +17,7 @@ from tinygen.ops import (
     convolution_mve,
     convolution_v6m,
     convolution_v7m,
+    convolution_widened_v6m,
     fully_connected_dsp,
     lanes_v7m,
     matrix_v6m,
@@ -205,6 +206,14 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             lambda context: _is_pointwise(context) and fully_connected_dsp.direct_applies(context),
             fully_connected_dsp.direct_params,
+        ),
+        Variant(
+            "widened_v6m",
+            convolution_widened_v6m.TEMPLATE,
+            frozenset({"armv6m"}),
+            convolution_widened_v6m.applies,
+            convolution_widened_v6m.params,
+            convolution_widened_v6m.rows,
         ),
         Variant(
             "pointwise_v6m",

@@ -66,7 +66,7 @@ def layer(found: Sums, steps: Steps, numbers: list[int], shared: bool) -> Layer:
     """All words, behind the `numbers` of the layer; `shared` by layers of all shapes or for one alone."""
     starts = np.array(byte_pairs.block_starts(len(found.rows), CHANNELS))
     line = scaled_line.search(steps, starts, CHANNELS)
-    line = line or scaled_line.search(_with_bias(found, steps), starts, CHANNELS, kinked=True)
+    line = line or scaled_line.search(moved(steps, found.bias), starts, CHANNELS, kinked=True)
     sizes = _sizes(found.rows, starts)
     used = tuple(size for size in SIZES if np.any(sizes == size))
     printed = SIZES if shared else used
@@ -79,7 +79,7 @@ def layer(found: Sums, steps: Steps, numbers: list[int], shared: bool) -> Layer:
     blocks = [np.flatnonzero(sizes == size) for size in used] if line else [np.array([0, len(found.rows) - CHANNELS])]
     written = np.array([[[starts.min(), starts.max() + CHANNELS]] for starts in blocks])
     kinked = line is not None and line.kinked
-    return Layer(_as_int32(np.concatenate(words)), printed, line is not None, kinked, scratch, written)
+    return Layer(as_int32(np.concatenate(words)), printed, line is not None, kinked, scratch, written)
 
 
 def kernel_parts(
@@ -130,10 +130,9 @@ def steps(context: Context, operands: weighted.Operands, found: Sums) -> Steps:
     return (dsp.one_rounding if _is_single(context) else dsp.two_roundings)(context, operands, found)
 
 
-def _with_bias(found: Sums, steps: Steps) -> Steps:
-    """The steps of sums that start with the bias."""
-    bias = found.bias
-    return replace(steps, first=steps.first + bias[:, None], least=steps.least + bias, most=steps.most + bias)
+def moved(steps: Steps, start: Array) -> Steps:
+    """The steps of sums that start with `start` [channels]."""
+    return replace(steps, first=steps.first + start[:, None], least=steps.least + start, most=steps.most + start)
 
 
 def _chunked(rows: Array, size: int) -> Array:
@@ -167,17 +166,18 @@ def _block(found: Sums, line: ScaledLine | None, start: int, size: int) -> Array
     halves = rows.shape[1] * LANE_HALF
     begin = np.zeros(CHANNELS, np.int64) if line and not line.kinked else found.bias[start : start + CHANNELS]
     starts = [word for pair in begin.reshape(2, 2) for word in (pair[0] + (pair[1] << LANE_BITS) - halves, pair[1])]
-    parts = [np.array(starts), _weights(rows), np.array([start])]
+    parts = [np.array(starts), weight_words(rows), np.array([start])]
     if line:
         parts += [line.shifts[start], line.words[start : start + CHANNELS].ravel()]
     return np.concatenate(parts)
 
 
-def _weights(rows: Array) -> Array:
+def weight_words(rows: Array) -> Array:
     """For every two inputs the two words of a block's weights [4, chunks, size]."""
     bytes_ = (rows + WEIGHT_OFFSET).reshape(2, 2, -1, 2).transpose(2, 0, 1, 3)
     return np.asarray((bytes_.reshape(-1, 2, 4) << np.array([0, 8, 16, 24])).sum(axis=2).ravel())
 
 
-def _as_int32(words: Array) -> Array:
+def as_int32(words: Array) -> Array:
+    """The words, their lowest 32 bits."""
     return (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
