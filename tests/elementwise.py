@@ -14,7 +14,7 @@ from tinygen import passes, reference
 from tinygen.errors import ModelError, ModelErrors
 from tinygen.frontend import tflite
 from tinygen.ir import Array
-from tinygen.quant import Numerics
+from tinygen.quant import RANGES, Numerics
 from tinygen.verify.golden import Golden
 
 MOST_ELEMENTS = 4000
@@ -63,10 +63,11 @@ def operands(
 
 
 def random_constant(build: ModelBuilder, shape: Sequence[int], like: Value | None = None) -> Value:
-    """An int8 constant, sometimes one value throughout."""
-    data = build.rng.integers(-128, 128, () if build.chance(0.2) else shape)
+    """A constant activation, sometimes one value throughout."""
+    low, high = RANGES[build.activations]
+    data = build.rng.integers(low, high + 1, () if build.chance(0.2) else shape)
     scale, zero_point = (like.scale, like.zero_point) if like else (build.random_scale(), build.random_zero_point())
-    return build.constant(np.broadcast_to(data, shape), "int8", scale, zero_point)
+    return build.constant(np.broadcast_to(data, shape), build.activations, scale, zero_point)
 
 
 def activated(build: ModelBuilder) -> dict[str, int]:
@@ -172,7 +173,7 @@ def refuse_sums(op: str, kind: str) -> None:
     refused(model([(2, 3), (3,), (3, 2)]), "wrong shape", "[3, 2]", "[2, 3]")
     refused(model([(1,) * 9, (3,), (1,) * 8 + (3,)]), "too many axes", "9")
     refused(model(shapes, ["int8", "int32", "int8"]), "element types differ", "int8, int32, int8")
-    refused(model(shapes, ["int64"] * 3, [None] * 3), "element type", "int64", "int8 or int32")
+    refused(model(shapes, ["int64"] * 3, [None] * 3), "element type", "int64", "int8 or int16 or int32")
     refused(model(scales=(0.1, None, 0.3)), "needs one scale", "no quantisation")
     refused(model(scales=(0.1, 0.0, 0.3)), "scale is out of range")
     refused(model(zero_points=(0, 0, 200)), "zero point is out of range", "200")

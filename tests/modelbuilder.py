@@ -36,8 +36,10 @@ class Value:
 class ModelBuilder:
     """Tensors, constants and operators in order; `finish` gives the file's bytes."""
 
-    def __init__(self, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, rng: np.random.Generator | None = None, activations: str = "int8") -> None:
         self.rng = rng if rng is not None else np.random.default_rng(0)
+        self.activations = activations
+        """The type of what random operators read and write: int8 or int16."""
         self.tensors: list[schema.TensorT] = []
         self.buffers = [schema.BufferT()]
         self.codes: list[schema.OperatorCodeT] = []
@@ -104,12 +106,14 @@ class ModelBuilder:
         if options is not None:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
             operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
+            if options in ("Add", "Sub"):
+                fields = {"potScaleInt16": False, **fields}
             for key, value in fields.items():
                 if not hasattr(operator.builtinOptions, key):
                     raise AttributeError(f"{options}Options has no field {key}")
                 setattr(operator.builtinOptions, key, value)
         self.operators.append(operator)
-        self.pool.extend(value for value in outputs if value.dtype == "int8" and np.size(value.scale) == 1)
+        self.pool.extend(value for value in outputs if value.dtype == self.activations and np.size(value.scale) == 1)
         return outputs
 
     def finish(self, outputs: Sequence[Value] | None = None) -> bytes:
@@ -137,14 +141,16 @@ class ModelBuilder:
         return float(np.float32(np.exp(self.rng.uniform(np.log(least), np.log(most)))))
 
     def random_zero_point(self) -> int:
-        """An int8 zero point, the ends often."""
+        """A zero point of an activation, the ends often; int16 has none but 0."""
+        if self.activations == "int16":
+            return 0
         return int(
             self.rng.choice([-128, 127, 0, int(self.rng.integers(-128, 128)), int(self.rng.integers(-128, 128))])
         )
 
     def random_input(self, shape: Sequence[int]) -> Value:
-        """A new int8 model input with random quantisation."""
-        return self.input(shape, "int8", self.random_scale(), self.random_zero_point())
+        """A new model input with random quantisation."""
+        return self.input(shape, self.activations, self.random_scale(), self.random_zero_point())
 
     def forget(self, value: Value) -> None:
         """Take back an input that nothing was built on."""
@@ -154,10 +160,10 @@ class ModelBuilder:
             self.pool.remove(value)
 
     def random_output(self, shape: Sequence[int], like: Value | None = None) -> Value:
-        """A new int8 tensor for an operator to write: quantised like `like`, or at random."""
+        """A new tensor for an operator to write: quantised like `like`, or at random."""
         if like is not None:
-            return self.tensor(shape, "int8", like.scale, like.zero_point)
-        return self.tensor(shape, "int8", self.random_scale(), self.random_zero_point())
+            return self.tensor(shape, self.activations, like.scale, like.zero_point)
+        return self.tensor(shape, self.activations, self.random_scale(), self.random_zero_point())
 
     def random_shape(self, rank: int, most: int = 9) -> tuple[int, ...]:
         """A shape of `rank`, batch mostly 1, sizes 1 to `most`."""
@@ -167,7 +173,7 @@ class ModelBuilder:
         return tuple(shape)
 
     def partner(self, shape: Sequence[int]) -> Value:
-        """An int8 activation of exactly `shape`: one that the graph has, or a new input."""
+        """An activation of exactly `shape`: one that the graph has, or a new input."""
         found = [value for value in self.pool if value.shape == tuple(shape)]
         if found and self.rng.random() < 0.7:
             return found[int(self.rng.integers(len(found)))]

@@ -29,9 +29,9 @@ def check_operator(
     check_model(model_of(emit, seed, ranks, count, most), golden, seed)
 
 
-def model_of(emit: Emit, seed: int, ranks: Sequence[int], count: int, most: int) -> bytes:
+def model_of(emit: Emit, seed: int, ranks: Sequence[int], count: int, most: int, activations: str = "int8") -> bytes:
     """A model of `count` instances of one operator, each on an input of its own of sizes up to `most`."""
-    build = ModelBuilder(np.random.default_rng(seed))
+    build = ModelBuilder(np.random.default_rng(seed), activations)
     made = 0
     for _ in range(100 * count):
         if made == count:

@@ -77,7 +77,8 @@ def weights_for(build: ModelBuilder, shape: tuple[int, ...], scale: Any, axis: i
 def bias_for(build: ModelBuilder, x: Value, scale: Any, channels: int) -> Value:
     """A bias of the right scale."""
     scales = np.float32(x.scale) * np.asarray(scale, np.float32)
-    return build.constant(build.rng.integers(-20000, 20000, channels), "int32", scales, np.zeros(np.size(scales)))
+    dtype, most = ("int32", 20_000) if build.activations == "int8" else ("int64", 5_000_000)
+    return build.constant(build.rng.integers(-most, most, channels), dtype, scales, np.zeros(np.size(scales)))
 
 
 MOST_ELEMENTS = 4000

@@ -96,6 +96,20 @@ def requantize(
     return rounding_shift_right(doubling_high_multiply(shifted, multiplier), right)
 
 
+def reduced_multiplier(multiplier: Array | int) -> Array:
+    """A multiplier of 31 bits in 15, rounded, as the reference has it for sums of 64 bits."""
+    reduced: Array = np.minimum((np.asarray(multiplier, np.int64) + 2**15) >> 16, 2**15 - 1)
+    return reduced
+
+
+def requantize_wide(value: Array, multiplier: Array | int, shift: Array | int) -> Array:
+    """value * the reduced multiplier * 2**(shift - 15), rounded once, halves up; |value| < 2**47, shift < 15."""
+    total = 15 - np.asarray(shift, np.int64)
+    product = np.asarray(value, np.int64) * reduced_multiplier(multiplier)
+    scaled: Array = (product + (np.int64(1) << (total - 1))) >> total
+    return scaled
+
+
 def saturate(value: Array, dtype: str = "int8") -> Array:
     """`value` limited to the range of `dtype`, in that type."""
     low, high = RANGES[dtype]

@@ -75,6 +75,8 @@ class Choice:
 def _rows(context: Context, variant: Variant) -> Rows | None:
     """A node's rows by one variant."""
     spec = ops.SPECS[context.node.op]
+    if context.wide:
+        return None  # tables of rows hold places of bytes, which need not suit elements of two
     if variant.rows:
         return variant.rows(context)
     by_pixels = spec.pixelwise is not None and spec.pixelwise(context)
@@ -86,7 +88,7 @@ def _plain_rows(context: Context, variant: Variant) -> Rows | None:
     spec = ops.SPECS[context.node.op]
     cost = spec.cost(context)
     for plain in spec.variants:
-        if not plain.features and plain.when(context) and (found := _rows(context, plain)):
+        if plain.fits(context, PLAIN) and (found := _rows(context, plain)):
             more = price(plain.features).of(cost) - price(variant.features).of(cost)
             return replace(found, extra_cycles=found.extra_cycles + round(more))
     return None
@@ -140,7 +142,7 @@ def _compact(context: Context, features: frozenset[str]) -> Choice | None:
     if best is None:
         return None
     variants = ops.SPECS[context.node.op].compact
-    variant = next((v for v in variants if v.features == best.variant.features and v.when(context)), None)
+    variant = next((v for v in variants if v.features == best.variant.features and v.fits(context, features)), None)
     choice = _of(context, variant) if variant else best
     return choice if _constant_bytes(best) - _constant_bytes(choice) >= LEAST_SAVED_BYTES else best
 
@@ -176,12 +178,7 @@ def _saved(choice: Choice, place: int, core: Core) -> float:
     """About the cycles that the fast kernel at that place takes less; 0 if there is none."""
     fast = ops.SPECS[choice.context.node.op].fast
     variant = fast[place] if place < len(fast) else None
-    if (
-        variant is None
-        or not variant.saves
-        or not variant.features <= core.features
-        or not variant.when(choice.context)
-    ):
+    if variant is None or not variant.saves or not variant.fits(choice.context, core.features):
         return 0
     return variant.saves(choice.context)
 
@@ -205,7 +202,7 @@ def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: f
     variants = ops.SPECS[present.context.node.op].variants
     for variant in variants[variants.index(present.variant) + 1 :]:
         extra = price(variant.features).of(cost) - price(present.variant.features).of(cost)
-        if extra <= most_cycles and variant.features <= core.features and variant.when(present.context):
+        if extra <= most_cycles and variant.fits(present.context, core.features):
             changed = (*choices[:step], _of(present.context, variant), *choices[step + 1 :])
             if needed(graph, kernels(changed), core.alignment_bytes, step) < least:
                 return changed, max(0.0, extra)

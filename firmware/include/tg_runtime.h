@@ -71,6 +71,19 @@ static inline int32_t tg_min(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t tg_max(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t tg_clamp(int32_t value, int32_t low, int32_t high) { return tg_min(tg_max(value, low), high); }
 
+static inline int64_t tg_load_s64(const int64_t *p)
+{
+    int64_t value;
+    tg_load_bytes(&value, p, sizeof value);
+    return value;
+}
+
+/* value limited to 32 bits. */
+static inline int32_t tg_limit_s64(int64_t value)
+{
+    return value < INT32_MIN ? INT32_MIN : value > INT32_MAX ? INT32_MAX : (int32_t)value;
+}
+
 /* value * 2^shift, wrapped to 32 bits. */
 static inline int32_t tg_shift_left(int32_t value, int32_t shift) { return (int32_t)((uint32_t)value << shift); }
 
@@ -460,6 +473,14 @@ static inline int32_t tg_round_f32(float value, int32_t low, int32_t high)
     const int32_t whole = (int32_t)value;
     const float rest = value - (float)whole;
     return whole + (rest >= 0.5f ? 1 : 0) - (rest <= -0.5f ? 1 : 0);
+}
+
+/* `table` [513] over all int16, at value: lines over 128 of them. */
+static inline int32_t tg_interpolate(const int16_t *table, int32_t value)
+{
+    const int16_t *place = table + ((value >> 7) + 256);
+    const int32_t base = tg_load_s16(place);
+    return base + (((tg_load_s16(place + 1) - base) * (value & 127) + 64) >> 7);
 }
 
 /* 1 / (1 + value) for value in [0, 1), both Q0.31: three steps of Newton's method, equal to gemmlowp's. */

@@ -25,8 +25,8 @@ def random_partner(build: ModelBuilder, x: Value, axis: int) -> Value:
         found: Value = build.pick(fitting)
         return found
     if kind == "input":
-        return build.input(shape, "int8", x.scale, x.zero_point)
-    return build.constant(build.rng.integers(-128, 128, shape), "int8", x.scale, x.zero_point)
+        return build.input(shape, x.dtype, x.scale, x.zero_point)
+    return build.constant(build.rng.integers(-128, 128, shape), x.dtype, x.scale, x.zero_point)
 
 
 def add_concatenation(build: ModelBuilder, parts: list[Value], axis: int) -> None:

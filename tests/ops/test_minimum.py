@@ -52,5 +52,8 @@ def test_refused() -> None:
         two_inputs("MINIMUM", shapes, dtypes=["int8", "int32", "int8"]), "element types differ", "int8, int32, int8"
     )
     refused(
-        two_inputs("MINIMUM", shapes, dtypes=["int64"] * 3, scales=[None] * 3), "element type", "int64", "int8 or int32"
+        two_inputs("MINIMUM", shapes, dtypes=["int64"] * 3, scales=[None] * 3),
+        "element type",
+        "int64",
+        "int8 or int16 or int32",
     )

@@ -17,8 +17,8 @@ def random_partner(build: ModelBuilder, x: Value) -> Value:
         found: Value = build.pick(alike)
         return found
     if kind == "input":
-        return build.input(x.shape, "int8", x.scale, x.zero_point)
-    return build.constant(build.rng.integers(-128, 128, x.shape), "int8", x.scale, x.zero_point)
+        return build.input(x.shape, x.dtype, x.scale, x.zero_point)
+    return build.constant(build.rng.integers(-128, 128, x.shape), x.dtype, x.scale, x.zero_point)
 
 
 def add_pack(build: ModelBuilder, parts: list[Value], axis: int) -> None:

@@ -17,7 +17,7 @@ def emit(build: ModelBuilder, x: Value) -> bool:
     if found is None:
         return False
     value = build.pick([-128, 127, x.zero_point, int(build.rng.integers(-128, 128))])
-    fill = build.constant(build.pick([value, [value]]), "int8", x.scale, x.zero_point)
+    fill = build.constant(build.pick([value, [value]]), x.dtype, x.scale, x.zero_point)
     build.op("PADV2", [x, build.constant(found[0], "int32"), fill], [like(build, x, found[1])])
     return True
 

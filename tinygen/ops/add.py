@@ -1,4 +1,4 @@
-"""ADD: int8 sum of two tensors, broadcast against each other; also int32, and int64 for shape arithmetic."""
+"""ADD: int8 or int16 sum of two tensors, broadcast against each other; also int32, and int64 for shape arithmetic."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import checks, elementwise, overlap, pixelwise, scaled_sum
 from tinygen.ops.scaled_sum import ScaledSum
-from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost
+from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
-LEFT_SHIFT = 20
-"""Bits that both inputs gain before they are scaled: 255 << 20, twice, stays inside int32."""
+LEFT_SHIFTS = {"int8": 20, "int16": 15}
+"""Bits that both inputs gain before they are scaled: 255 << 20 or 32768 << 15, twice, stays inside int32."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,35 @@ class Scaling:
     output: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Sum:
+    """Attributes of ADD and SUB."""
+
+    activation: str
+    power_of_two: bool
+    """Whether int16 values have scales that are powers of two: then other arithmetic is meant."""
+
+
+def read(options: Options) -> Sum:
+    """Attributes from the file's options."""
+    activation = options.choice("fusedActivationFunction", quant.ACTIVATIONS)
+    return Sum(activation, bool(options.get("potScaleInt16", True)))
+
+
+def _left_shift(context: Context) -> int:
+    return LEFT_SHIFTS[context.output.dtype]
+
+
 def _scaling(context: Context) -> Scaling:
     first, second, scale = context.input(0).scale, context.input(1).scale, context.output.scale
     twice = 2 * max(first, second)
-    output = twice / (2**LEFT_SHIFT * scale)
+    left_shift = _left_shift(context)
+    output = twice / (2**left_shift * scale)
     if output >= 1:
         raise context.error(
             f"output scale of '{context.output.name}' is too small for its inputs",
             found=f"{scale:.6g}",
-            expected=f"> {twice / 2**LEFT_SHIFT:.6g} (twice the larger input scale / 2**{LEFT_SHIFT})",
+            expected=f"> {twice / 2**left_shift:.6g} (twice the larger input scale / 2**{left_shift})",
             remedy="convert the model again with a representative dataset that spans its inputs",
         )
     inputs = (quant.quantize_multiplier(first / twice), quant.quantize_multiplier(second / twice))
@@ -46,16 +66,21 @@ def check(context: Context) -> None:
     """Types and shapes, and an output scale that the reference kernels can reach."""
     elementwise.check(context)
     checks.fused_activation(context)
-    if context.output.dtype == "int8":
+    if context.wide and context.attributes.power_of_two:
+        raise context.error(
+            "16-bit sums with scales that are powers of two are not supported",
+            remedy="convert the model again with int16 activations (the converter then says pot_scale_int16=false)",
+        )
+    if elementwise.is_quantised(context):
         _scaling(context)
 
 
 def _sum(context: Context, inputs: Sequence[Any], sign: int) -> list[Array]:
     """first + sign * second, as TensorFlow Lite's reference kernel rounds it."""
     first, second = (np.asarray(value, np.int64) for value in inputs)
-    if context.output.dtype != "int8":
+    if not elementwise.is_quantised(context):
         return [elementwise.store_integers(context, first + sign * second)]
-    total = _scaled(_scaling(context), (first, second), _zero_points(context), sign)
+    total = _scaled(_scaling(context), (first, second), _zero_points(context), sign, _left_shift(context))
     return [elementwise.store(context, total, context.attributes.activation)]
 
 
@@ -63,26 +88,26 @@ def _zero_points(context: Context) -> tuple[int, int, int]:
     return context.input(0).zero_point, context.input(1).zero_point, context.output.zero_point
 
 
-def _scaled(scaling: Scaling, inputs: Sequence[Array], zero_points: Sequence[int], sign: int) -> Array:
+def _scaled(scaling: Scaling, inputs: Sequence[Array], zero_points: Sequence[int], sign: int, left_shift: int) -> Array:
     """The result before the output's zero point and limits."""
     x, y = (
-        quant.requantize((value - zero_point) << LEFT_SHIFT, *pair)
+        quant.requantize((value - zero_point) << left_shift, *pair)
         for value, zero_point, pair in zip(inputs, zero_points[:2], scaling.inputs, strict=True)
     )
     return quant.requantize(x + sign * y, *scaling.output)
 
 
-def _operand(values: dict[str, Any], zero_point: int, pair: tuple[int, int]) -> dict[str, Any]:
+def _operand(values: dict[str, Any], zero_point: int, pair: tuple[int, int], left_shift: int) -> dict[str, Any]:
     """An input's values with its scaling: a factor where it is an exact power of two, as for the larger scale."""
     multiplier, shift = pair
-    exact = multiplier == 2**30 and LEFT_SHIFT - 1 + shift >= 0
-    factor = 2 ** (LEFT_SHIFT - 1 + shift) if exact else None
+    exact = multiplier == 2**30 and left_shift - 1 + shift >= 0
+    factor = 2 ** (left_shift - 1 + shift) if exact else None
     return {**values, "offset": -zero_point, "factor": factor, "multiplier": multiplier, "shift": shift}
 
 
 def _params(context: Context, sign: int) -> Kernel:
     operator, title = ("+", "Sum") if sign > 0 else ("-", "Difference")
-    if context.output.dtype != "int8":
+    if not elementwise.is_quantised(context):
         return elementwise.kernel(context, {**elementwise.integer_values(context, operator), "title": title})
 
     def rounded(context: Context, inputs: Sequence[Any]) -> list[Array]:
@@ -91,12 +116,12 @@ def _params(context: Context, sign: int) -> Kernel:
     table = elementwise.table_kernel(context, rounded)
     if table is not None:
         return table
-    scaling = _scaling(context)
+    scaling, left_shift = _scaling(context), _left_shift(context)
     values = elementwise.values(context)
-    values["first"] = _operand(values["first"], context.input(0).zero_point, scaling.inputs[0])
-    values["second"] = _operand(values["second"], context.input(1).zero_point, scaling.inputs[1])
+    values["first"] = _operand(values["first"], context.input(0).zero_point, scaling.inputs[0], left_shift)
+    values["second"] = _operand(values["second"], context.input(1).zero_point, scaling.inputs[1], left_shift)
     multiplier, shift = scaling.output
-    values |= {"input_factor": 2**LEFT_SHIFT, "multiplier": multiplier, "shift": shift}
+    values |= {"input_factor": 2**left_shift, "multiplier": multiplier, "shift": shift}
     limits = elementwise.clamp(context, context.attributes.activation)
     return elementwise.kernel(context, {**values, **limits, "title": title, "operator": operator})
 
@@ -116,7 +141,7 @@ def _search(
     scaling: Scaling, slopes: tuple[float, float], zero_points: tuple[int, int, int], sign: int, limits: tuple[int, int]
 ) -> ScaledSum | None:
     values = scaled_sum.VALUES
-    total = _scaled(scaling, (values[:, None], values[None, :]), zero_points, sign)
+    total = _scaled(scaling, (values[:, None], values[None, :]), zero_points, sign, LEFT_SHIFTS["int8"])
     return scaled_sum.search(np.clip(total + zero_points[2], *limits), slopes, zero_points, limits)
 
 
@@ -171,7 +196,7 @@ def operator(name: str, tflite: str, sign: int) -> OpSpec:
     return OpSpec(
         name,
         tflite,
-        elementwise.read,
+        read,
         check,
         reference,
         params,

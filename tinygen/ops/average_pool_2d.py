@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D: the rounded mean of each int8 window; what lies outside the input does not count."""
+"""AVERAGE_POOL_2D: the rounded mean of each int8 or int16 window; what lies outside the input does not count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     sums = patches(inputs[0].astype(np.int64), window, 0).sum(axis=(3, 4))
     counts = patches(np.ones((1, *window.input, 1), np.int64), window, 0).sum(axis=(3, 4))
     means = np.sign(sums) * ((np.abs(sums) + counts // 2) // counts)
-    return [np.clip(means, *reduction.pool_range(context)).astype(np.int8)]
+    return [np.clip(means, *reduction.pool_range(context)).astype(context.output.dtype)]
 
 
 def params(context: Context) -> Kernel:

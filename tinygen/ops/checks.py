@@ -5,6 +5,10 @@ from __future__ import annotations
 from tinygen.ir import Tensor
 from tinygen.ops.spec import Context
 
+ACTIVATIONS = ("int8", "int16")
+"""Element types of what layers hand to each other."""
+WIDE = ("int16", "int32")
+"""Element types of more than 8 bits that hold reals."""
 SCALE_RANGE = (1e-30, 1e30)
 """Scales outside it come from damaged files only; inside it, no ratio of two scales leaves the range of float64."""
 
@@ -58,6 +62,26 @@ def int8_tensors(context: Context, *tensors: Tensor) -> None:
     for tensor in tensors:
         dtype(context, tensor, "int8")
     per_tensor(context, *tensors)
+
+
+def activations(context: Context, *tensors: Tensor) -> None:
+    """All tensors are int8, or all int16 with zero point 0; each has one scale."""
+    for tensor in tensors:
+        dtype(context, tensor, *ACTIVATIONS)
+        dtype(context, tensor, tensors[0].dtype)
+    per_tensor(context, *tensors)
+    for tensor in tensors:
+        symmetric(context, tensor)
+
+
+def symmetric(context: Context, tensor: Tensor) -> None:
+    """Zero point 0 of a type of more than 8 bits, as the format's rules of quantisation say."""
+    if tensor.dtype in WIDE and tensor.zero_point != 0:
+        raise context.error(
+            f"tensor '{tensor.name}': {tensor.dtype} needs zero point 0",
+            found=str(tensor.zero_point),
+            remedy="convert the model again",
+        )
 
 
 def same_quant(context: Context, first: Tensor, second: Tensor) -> None:

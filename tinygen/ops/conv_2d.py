@@ -1,4 +1,4 @@
-"""CONV_2D: int8 convolution, per-tensor or per-channel weights, any stride, dilation, padding and grouping."""
+"""CONV_2D: int8 or int16 convolution, per-tensor or per-channel weights, any stride, dilation, padding and grouping."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(context: Context) -> None:
     """Shapes [N, H, W, I] * [O, KH, KW, I / groups] -> [N, OH, OW, O]."""
     checks.arity(context, (2, 3))
     x, filters = context.input(0), context.input(1)
-    checks.int8_tensors(context, x, context.output)
+    checks.activations(context, x, context.output)
     checks.rank(context, x, 4)
     checks.rank(context, filters, 4)
     weighted.check(context, OPERANDS)

@@ -34,7 +34,7 @@ def check(context: Context) -> None:
     """Shapes [N, H, W, C] * [1, KH, KW, C * multiplier] -> [N, OH, OW, C * multiplier]."""
     checks.arity(context, (2, 3))
     x, filters = context.input(0), context.input(1)
-    checks.int8_tensors(context, x, context.output)
+    checks.activations(context, x, context.output)
     checks.rank(context, x, 4)
     checks.rank(context, filters, 4)
     weighted.check(context, OPERANDS)

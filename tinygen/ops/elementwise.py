@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import DTYPES, Array, Tensor
+from tinygen.ir import CTYPES, DTYPES, Array, Tensor
 from tinygen.ops import checks, lookup, overlap
 from tinygen.ops.spec import Context, Kernel, Options, Overlap, Variant
 from tinygen.quant import Numerics
@@ -24,7 +24,7 @@ Reference = Callable[[Context, Sequence[Any]], list[Array]]
 """`reference` of an OpSpec; it must take arrays of any shapes that broadcast, whatever the node's tensors."""
 
 _INDICES = "ijklmnpq"
-_LOADS = {"int8": "tg_load_s8", "int32": "tg_load_s32"}
+_LOADS = {"int8": "tg_load_s8", "int16": "tg_load_s16", "int32": "tg_load_s32"}
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ def read(options: Options) -> Activated:
 
 
 def check(context: Context, quantised: bool = True) -> None:
-    """Two inputs and an output of one type, shapes that broadcast; int8 with scales if `quantised`, or int32, int64.
+    """Two inputs and an output of one type, shapes that broadcast; int8 or int16 with scales if `quantised`.
 
-    int64 is for shape arithmetic: both inputs must be known at compile time.
+    Also int32, and int64 for shape arithmetic: both inputs must then be known at compile time.
     """
     checks.arity(context, (2, 2))
     tensors = (context.input(0), context.input(1), context.output)
     known = all(tensor.data is not None for tensor in tensors[:2])
     for tensor in tensors:
-        checks.dtype(context, tensor, "int8", "int32", *(("int64",) if known else ()))
+        checks.dtype(context, tensor, *checks.ACTIVATIONS, "int32", *(("int64",) if known else ()))
     if len({tensor.dtype for tensor in tensors}) != 1:
         raise context.error(
             "element types differ", found=", ".join(tensor.dtype for tensor in tensors), expected="the same type"
         )
-    if quantised and context.output.dtype == "int8":
-        checks.per_tensor(context, *tensors)
+    if quantised and is_quantised(context):
+        checks.activations(context, *tensors)
     _check_shapes(context, tensors[:2])
 
 
@@ -122,6 +122,7 @@ def values(context: Context, first: str = "first", second: str = "second") -> di
         for index, (name, tensor) in enumerate(zip((first, second), inputs, strict=True))
     ]
     return {
+        "type": CTYPES[context.output.dtype],
         "loops": tuple(zip(_INDICES, (loop.extent for loop in loops), strict=False)),
         "first": operands[0],
         "second": operands[1],
@@ -193,8 +194,9 @@ def _is_table(context: Context) -> bool:
     return _deciding_input(context) is not None
 
 
-def _is_int8(context: Context) -> bool:
-    return context.output.dtype == "int8"
+def is_quantised(context: Context) -> bool:
+    """Whether it computes reals, not integers as they are."""
+    return context.output.dtype in checks.ACTIVATIONS
 
 
 def variants(template: str, integer_template: str | None = None) -> tuple[Variant, ...]:
@@ -202,7 +204,7 @@ def variants(template: str, integer_template: str | None = None) -> tuple[Varian
     table = replace(lookup.VARIANTS[0], name="lookup", when=_is_table)
     if integer_template is None:
         return (table, Variant("c", template))
-    return (table, Variant("c", template, when=_is_int8), Variant("integer", integer_template))
+    return (table, Variant("c", template, when=is_quantised), Variant("integer", integer_template))
 
 
 def table_kernel(context: Context, reference: Reference) -> Kernel | None:
@@ -242,7 +244,8 @@ def scaling(context: Context, *factors: float, over: float) -> tuple[int, int]:
 
 def limits(context: Context, activation: str = "NONE") -> tuple[int, int]:
     """The least and greatest stored output under the fused activation."""
-    return quant.activation_range(activation, context.output.scale, context.output.zero_point)
+    output = context.output
+    return quant.activation_range(activation, output.scale, output.zero_point, output.dtype)
 
 
 def clamp(context: Context, activation: str = "NONE") -> dict[str, int]:
@@ -253,10 +256,10 @@ def clamp(context: Context, activation: str = "NONE") -> dict[str, int]:
 
 
 def store(context: Context, scaled: Array, activation: str = "NONE") -> Array:
-    """`scaled` with the output's zero point, limited by the fused activation: int8."""
+    """`scaled` with the output's zero point, limited by the fused activation: the output's type."""
     bounds = clamp(context, activation)
     limited = np.clip(scaled, bounds["clamp_min"], bounds["clamp_max"]) + bounds["offset"]
-    return np.asarray(limited, np.int8)
+    return np.asarray(limited, context.output.dtype)
 
 
 def integer_limits(context: Context) -> tuple[int | None, int | None]:

@@ -55,7 +55,7 @@ def check(context: Context) -> None:
     """Shapes [..., I] * [O, I] -> [N, O], or [..., O] when the number of axes is kept."""
     checks.arity(context, (2, 3))
     x, weights = context.input(0), context.input(1)
-    checks.int8_tensors(context, x, context.output)
+    checks.activations(context, x, context.output)
     checks.rank(context, weights, 2)
     if context.attributes.weights_format != "DEFAULT":
         raise context.error(

@@ -1,4 +1,4 @@
-"""LEAKY_RELU: int8 x where x is positive, else x times one slope, scaled from the input's scale to the output's."""
+"""LEAKY_RELU: int8 or int16 x where x is positive, else x times one slope, at the output's scale."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import elementwise, lookup
-from tinygen.ops.spec import Context, Options
+from tinygen.ops import elementwise, lookup, overlap
+from tinygen.ops.spec import Context, Kernel, Options, Variant
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def _scalings(context: Context) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def check(context: Context) -> None:
-    """One int8 input, an output of its shape, and a slope and scales with a ratio in range."""
-    lookup.check(context)
+    """One input, an output of its type and shape, and a slope and scales with a ratio in range."""
+    lookup.check_wide(context)
     if not math.isfinite(context.attributes.alpha):
         raise context.error("slope is not a number", found=str(context.attributes.alpha), expected="a finite alpha")
     _scalings(context)
@@ -54,4 +54,18 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     return [elementwise.store(context, scaled)]
 
 
-SPEC = lookup.operator("leaky_relu", "LEAKY_RELU", reference, read, check)
+def _wide_params(context: Context) -> Kernel:
+    """Numbers for the template of int16."""
+    (rule,), (positive, negative) = overlap.of_elements(context), _scalings(context)
+    values = {
+        "apart": overlap.words(rule),
+        "elements": context.output.size,
+        "positive": positive,
+        "negative": negative,
+        "sign": "-" if context.attributes.alpha < 0 else "",
+    }
+    return Kernel(values, overlaps=(rule,))
+
+
+WIDE = Variant("int16", "kernels/leaky_relu.int16.c.j2", when=lambda context: context.wide, params=_wide_params)
+SPEC = lookup.operator("leaky_relu", "LEAKY_RELU", reference, read, check, WIDE)

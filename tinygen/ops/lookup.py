@@ -23,7 +23,7 @@ from tinygen.ops.spec import (
 Reference = Callable[[Context, Sequence[Any]], list[Array]]
 """`reference` of an OpSpec; it must take arrays of any shape, whatever the shape of the node's tensors."""
 
-VARIANTS = (Variant("c", "kernels/lookup.c.j2"),)
+VARIANTS = (Variant("c", "kernels/lookup.c.j2", when=lambda context: not context.wide),)
 
 LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
 """Element types that a table can read and write -> what loads them from a table."""
@@ -31,9 +31,20 @@ LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
 
 def check(context: Context) -> None:
     """One int8 input, one int8 output of the same shape, each with one scale and zero point."""
-    checks.arity(context, (1, 1))
     checks.int8_tensors(context, context.input(0), context.output)
+    check_wide(context)
+
+
+def check_wide(context: Context) -> None:
+    """The same, or both of int16."""
+    checks.arity(context, (1, 1))
+    checks.activations(context, context.input(0), context.output)
     checks.shape(context, context.output, context.input(0).shape)
+
+
+def is_table(spec: OpSpec) -> bool:
+    """Whether the operator is a table of 8-bit values."""
+    return spec.variants[:1] == VARIANTS
 
 
 def codes(dtype: str = "int8") -> Array:
@@ -80,12 +91,14 @@ def operator(
     reference: Reference,
     read: Callable[[Options], Any] = no_attributes,
     check: Callable[[Context], None] = check,
+    wide: Variant | None = None,
 ) -> OpSpec:
-    """The record of an operator that is a table: int8 to int8 with one input, unless `check` says otherwise."""
+    """The record of an operator that is a table: int8 to int8 with one input; int16 by the kernel `wide`, if any."""
 
     def kernel(context: Context) -> Kernel:
         return params(context, reference)
 
+    variants = VARIANTS if wide is None else (*VARIANTS, wide)
     return OpSpec(
-        name, tflite, read, check, reference, kernel, elementwise_cost, VARIANTS, pixelwise=pixelwise.of_bytes
+        name, tflite, read, check, reference, kernel, elementwise_cost, variants, pixelwise=pixelwise.of_bytes
     )

@@ -1,4 +1,4 @@
-"""MAX_POOL_2D: the greatest element of each int8 window; what lies outside the input does not count."""
+"""MAX_POOL_2D: the greatest element of each int8 or int16 window; what lies outside the input does not count."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tinygen.ops.window import patches
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """The greatest element of each window, limited by the fused activation."""
-    windows = patches(inputs[0], reduction.pool_geometry(context), quant.RANGES["int8"][0])
+    windows = patches(inputs[0], reduction.pool_geometry(context), quant.RANGES[context.input(0).dtype][0])
     low, high = reduction.pool_range(context)
-    return [np.clip(windows.max(axis=(3, 4)), low, high).astype(np.int8)]
+    return [np.clip(windows.max(axis=(3, 4)), low, high).astype(context.output.dtype)]
 
 
 def params(context: Context) -> Kernel:

@@ -1,4 +1,4 @@
-"""MAXIMUM: the larger of two elements, stored values compared as they are; int8, int32, and int64 when constant."""
+"""MAXIMUM: the larger of two elements, compared as they are stored; int8, int16, int32, and int64 when constant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def operator(name: str, tflite: str, choose: Callable[[Array, Array], Array], si
         table = elementwise.table_kernel(context, reference)
         if table is not None:
             return table
-        values = {"title": name.capitalize(), "sign": sign, "type": f"{context.output.dtype}_t"}
+        values = {"title": name.capitalize(), "sign": sign}
         return elementwise.kernel(context, {**elementwise.values(context), **values})
 
     variants = elementwise.variants("kernels/maximum.c.j2")

@@ -1,4 +1,4 @@
-"""MEAN: the int8 mean over any axes, scaled to the output's own scale and zero point.
+"""MEAN: the int8 or int16 mean over any axes, scaled to the output's own scale and zero point.
 
 The interpreter has one formula for all axes, equal in TensorFlow Lite Micro: the sum less its zero points, scaled by a
 multiplier into which the number of elements is divided, cut towards zero.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import Array
+from tinygen.ir import CTYPES, Array
 from tinygen.ops import checks, gather, movement, overlap, reduction
 from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
@@ -45,14 +45,15 @@ def _scaling(context: Context) -> tuple[int, int]:
 
 
 def check(context: Context) -> None:
-    """int8 of any shape -> the shape without the constant axes; no sum can leave 32 bits."""
+    """int8 or int16 of any shape -> the shape without the constant axes; no sum can leave 32 bits."""
     checks.arity(context, (2, 2))
     x = context.input(0)
-    checks.int8_tensors(context, x, context.output)
+    checks.activations(context, x, context.output)
     checks.dtype(context, context.input(1), "int32")
     movement.rank_at_most(context, x)
     axes = reduction.axes_input(context)
-    if _count(context) * 255 > quant.INT32_MAX:
+    low, high = quant.RANGES[x.dtype]
+    if _count(context) * (high - low) > quant.INT32_MAX:
         raise context.error("too many elements to sum in 32 bits", found=str(_count(context)))
     checks.shape(context, context.output, reduction.without_axes(x.shape, axes, context.attributes.keep_dims))
 
@@ -62,7 +63,7 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     count, zero_point = _count(context), context.input(0).zero_point
     sums = inputs[0].astype(np.int64).sum(axis=reduction.axes_input(context)) - zero_point * count
     means = quant.requantize(sums, *_scaling(context)) + context.output.zero_point
-    return [quant.saturate(means).reshape(context.output.shape)]
+    return [quant.saturate(means, context.output.dtype).reshape(context.output.shape)]
 
 
 def params(context: Context) -> Kernel:
@@ -70,12 +71,13 @@ def params(context: Context) -> Kernel:
     x, zero_point = context.input(0), context.output.zero_point
     axes = reduction.axes_input(context)
     multiplier, shift = _scaling(context)
-    low, high = quant.RANGES["int8"]
+    low, high = quant.RANGES[x.dtype]
     rule = reduction.overlap_of(context, axes)
     values = {
         **reduction.nest(x.shape, axes),
         "apart": overlap.words(rule),
         "title": f"Mean of {_count(context)} along axes {list(axes)}",
+        "type": CTYPES[x.dtype],
         "in_shape": x.shape,
         "out_shape": context.output.shape,
         "start": -x.zero_point * _count(context),

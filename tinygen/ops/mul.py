@@ -1,4 +1,4 @@
-"""MUL: int8 product of two tensors, broadcast against each other; also int32, and int64 for shape arithmetic."""
+"""MUL: int8 or int16 product of two tensors, broadcast against each other; also int32, and int64 of shapes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def check(context: Context) -> None:
     """Types and shapes, and scales with a ratio in range."""
     elementwise.check(context)
     checks.fused_activation(context)
-    if context.output.dtype == "int8":
+    if elementwise.is_quantised(context):
         _scaling(context)
 
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """The product of TensorFlow Lite's reference kernel."""
     first, second = (np.asarray(value, np.int64) for value in inputs)
-    if context.output.dtype != "int8":
+    if not elementwise.is_quantised(context):
         return [elementwise.store_integers(context, first * second)]
     product = (first - context.input(0).zero_point) * (second - context.input(1).zero_point)
     scaled = quant.requantize(product, *_scaling(context))
@@ -38,7 +38,7 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template."""
-    if context.output.dtype != "int8":
+    if not elementwise.is_quantised(context):
         return elementwise.kernel(context, {**elementwise.integer_values(context, "*"), "title": "Product"})
     table = elementwise.table_kernel(context, reference)
     if table is not None:

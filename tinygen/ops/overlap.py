@@ -83,7 +83,9 @@ def of_matrix(context: Context, blocks: Array, rows_at_once: int = 1) -> Overlap
     at = np.minimum(firsts[:, None] + np.arange(rows_at_once), rows - 1)[:, None, :, None, None]
     writes = at * width + blocks[None, :, None, :, :]
     reads = np.broadcast_to(at * depth + np.array([0, depth]), writes.shape)
-    return of_steps(0, reads.reshape(-1, 2), writes.reshape(-1, 2), rows * depth, rows * width)
+    x, y = context.input(0), context.output
+    sizes = x.bytes // x.size, y.bytes // y.size
+    return of_steps(0, reads.reshape(-1, 2) * sizes[0], writes.reshape(-1, 2) * sizes[1], x.bytes, y.bytes)
 
 
 def _ends(starts: Array) -> Array:

@@ -46,12 +46,7 @@ def check(context: Context) -> None:
 def _check_quant(context: Context, tensor: Tensor) -> None:
     """One scale and zero point; types of more than 8 bits are symmetric, as the format's quantisation rules say."""
     checks.per_tensor(context, tensor)
-    if tensor.dtype not in lookup.LOADS and tensor.zero_point != 0:
-        raise context.error(
-            f"tensor '{tensor.name}': {tensor.dtype} needs zero point 0",
-            found=str(tensor.zero_point),
-            remedy="convert the model again",
-        )
+    checks.symmetric(context, tensor)
 
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:

@@ -1,11 +1,11 @@
 """Turns a scaling that the reference computes in float64 into integers with the same result for every possible sum.
 
 The reference's dense kernel gives round(sum * scale), the product in float64, halves away from zero. As a function of
-the sum that is a staircase of at most 255 steps inside the output's range. floor(sum * m + 1/2) is the same staircase
-for every m in a small interval around the scale, whose ends follow exactly from the last sum before and the first sum
-on each step. Most intervals hold an m of 31 bits, nearly all others one of 62. Some scales, such as 1/98, have an empty
-interval: their products fall next to halves, and rounding to 53 bits reaches some of these and not others. They take
-the float64 product itself, in integers.
+the sum that is a staircase of at most 255 steps (65,535 of int16) inside the output's range. floor(sum * m + 1/2) is
+the same staircase for every m in a small interval around the scale, whose ends follow exactly from the last sum before
+and the first sum on each step. Most intervals hold an m of 31 bits, nearly all others one of 62. Some scales, such as
+1/98, have an empty interval: their products fall next to halves, and rounding to 53 bits reaches some of these and not
+others. They take the float64 product itself, in integers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from tinygen.ir import Array
 WORD_BITS = 31
 """A multiplier has one word, or a second one with the bits below it; products with an int32 then fit 64 bits."""
 SIGNIFICAND_BITS = 53
+CLOSE = 1e-12
+"""Relative; far more than float64 rounds two ratios of sums and levels by."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,23 @@ def _steps(scale: float, bound: int, low: int, high: int) -> tuple[list[tuple[in
     first, last = (int(end) for end in scaled(np.array([-bound, bound]), scale))
     levels = np.arange(max(low, first) + 1, min(high, last) + 1)
     sums = _first_sums(scale, bound, levels)
-    reaching = list(zip(sums.tolist(), levels.tolist(), strict=True))
-    missing = list(zip((sums - 1).tolist(), levels.tolist(), strict=True))
+    reaching, missing = _nearest(sums, levels), _nearest(sums - 1, levels)
     if first > low:
         reaching.append((-bound, min(first, high)))
     if last < high:
         missing.append((bound, max(last, low) + 1))
     return reaching, missing
+
+
+def _nearest(sums: Array, levels: Array) -> list[tuple[int, int]]:
+    """Those pairs that can decide an interval: of sums above 0 and of sums below, with the extreme ratios."""
+    deciding = np.zeros(len(sums), np.bool_)
+    for side in (sums > 0, sums < 0):
+        ratios = (levels[side] - 0.5) / sums[side]
+        if len(ratios):
+            low, high = ratios.min(), ratios.max()
+            deciding[side] = (ratios <= low + CLOSE * abs(low)) | (ratios >= high - CLOSE * abs(high))
+    return list(zip(sums[deciding].tolist(), levels[deciding].tolist(), strict=True))
 
 
 def _first_sums(scale: float, bound: int, levels: Array) -> Array:

@@ -18,7 +18,7 @@ from tinygen.ops.window import Geometry, Window, geometry, read_window
 from tinygen.ops.window_walk import Span
 
 FUSED = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
-"""Activations that an 8-bit pooling takes; for the others the interpreter's clamp is undefined."""
+"""Activations that a pooling takes; for the others the interpreter's clamp is undefined."""
 
 POOL_TEMPLATE = "kernels/pool_2d.c.j2"
 SCALE_TOLERANCE = 1e-6
@@ -51,7 +51,7 @@ def check_pool(context: Context) -> None:
     """[N, H, W, C] -> [N, OH, OW, C] at the same scale and zero point; no sum can leave 32 bits."""
     checks.arity(context, (1, 1))
     x, y = context.input(0), context.output
-    checks.int8_tensors(context, x, y)
+    checks.activations(context, x, y)
     checks.rank(context, x, 4)
     if abs(x.scale - y.scale) > SCALE_TOLERANCE or x.zero_point != y.zero_point:
         raise context.error(
@@ -64,14 +64,15 @@ def check_pool(context: Context) -> None:
             "fused activation is not supported", found=context.attributes.activation, expected=", ".join(FUSED)
         )
     area = math.prod(context.attributes.kernel)
-    if area * 128 + area // 2 > quant.INT32_MAX:
+    if area * -quant.RANGES[x.dtype][0] + area // 2 > quant.INT32_MAX:
         raise context.error("window is too large", found=f"{area} elements", expected="sums that fit 32 bits")
     checks.shape(context, y, (x.shape[0], *pool_geometry(context).output, x.shape[3]))
 
 
 def pool_range(context: Context) -> tuple[int, int]:
     """Least and greatest stored output under the fused activation."""
-    return quant.activation_range(context.attributes.activation, context.output.scale, context.output.zero_point)
+    output = context.output
+    return quant.activation_range(context.attributes.activation, output.scale, output.zero_point, output.dtype)
 
 
 def pool_kernel(context: Context, average: bool) -> Kernel:
@@ -81,6 +82,8 @@ def pool_kernel(context: Context, average: bool) -> Kernel:
     area = math.prod(window.kernel)
     values = {
         **window.values(),
+        "in_type": CTYPES[x.dtype],
+        "least": quant.RANGES[x.dtype][0],
         "average": average,
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
@@ -88,7 +91,7 @@ def pool_kernel(context: Context, average: bool) -> Kernel:
         "padded": window.padded,
         "area": area,
         "half_area": area // 2,
-        "clamped": (low, high) != quant.RANGES["int8"],
+        "clamped": (low, high) != quant.RANGES[x.dtype],
         "clamp_min": low,
         "clamp_max": high,
         "by_row": False,
@@ -137,7 +140,8 @@ def overlap_of(context: Context, axes: Sequence[int]) -> Overlap:
     first = movement.offsets(kept)
     reads = np.stack([first, first + movement.offsets(reduced).max(initial=0) + 1], axis=1)
     writes = np.arange(len(first))[:, None] + np.array([0, 1])
-    return overlap.of_steps(0, reads, writes * DTYPES[y.dtype].itemsize, x.bytes, y.bytes)
+    sizes = DTYPES[x.dtype].itemsize, DTYPES[y.dtype].itemsize
+    return overlap.of_steps(0, reads * sizes[0], writes * sizes[1], x.bytes, y.bytes)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""RELU: int8 values limited to reals above 0, at the output's quantisation; a table of 256 bytes."""
+"""RELU: int8 or int16 values limited to reals above 0, at the output's quantisation; of int8 a table of 256 bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen.ir import Array
 from tinygen.ops import activation, lookup
-from tinygen.ops.spec import Context
+from tinygen.ops.spec import Context, Kernel
 
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
@@ -15,4 +15,9 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     return [activation.rescaled(context, "RELU", inputs[0])]
 
 
-SPEC = lookup.operator("relu", "RELU", reference, check=activation.check)
+def _wide_params(context: Context) -> Kernel:
+    """The kernel of int16."""
+    return activation.rescaling(context, "RELU")
+
+
+SPEC = lookup.operator("relu", "RELU", reference, check=activation.check, wide=activation.wide(_wide_params))

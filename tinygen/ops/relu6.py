@@ -1,4 +1,4 @@
-"""RELU6: int8 values limited to reals between 0 and 6, at the output's quantisation; a table of 256 bytes."""
+"""RELU6: int8 or int16 values limited to reals between 0 and 6, at the output's quantisation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import activation, lookup
-from tinygen.ops.spec import Context
+from tinygen.ops.spec import Context, Kernel
 from tinygen.quant import Numerics
 
 
@@ -18,9 +18,20 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """The reference kernel's rescaling with its limits; TFLM's kernel limits the stored values and rescales nothing."""
     if context.numerics is Numerics.TFLITE:
         return [activation.rescaled(context, "RELU6", inputs[0])]
+    return [np.clip(inputs[0], *_stored_limits(context))]
+
+
+def _stored_limits(context: Context) -> tuple[int, int]:
+    """0 and 6 in the input's quantisation."""
     source = context.input(0)
-    low, high = quant.activation_range("RELU6", source.scale, source.zero_point)
-    return [np.clip(inputs[0], low, high)]
+    return quant.activation_range("RELU6", source.scale, source.zero_point, source.dtype)
 
 
-SPEC = lookup.operator("relu6", "RELU6", reference, check=activation.check)
+def _wide_params(context: Context) -> Kernel:
+    """The kernel of int16."""
+    if context.numerics is Numerics.TFLITE:
+        return activation.rescaling(context, "RELU6")
+    return activation.kernel(context, quant.quantize_multiplier(1.0), _stored_limits(context))
+
+
+SPEC = lookup.operator("relu6", "RELU6", reference, check=activation.check, wide=activation.wide(_wide_params))

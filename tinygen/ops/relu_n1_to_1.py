@@ -15,4 +15,4 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     return [activation.rescaled(context, "RELU_N1_TO_1", inputs[0])]
 
 
-SPEC = lookup.operator("relu_n1_to_1", "RELU_N1_TO_1", reference, check=activation.check)
+SPEC = lookup.operator("relu_n1_to_1", "RELU_N1_TO_1", reference, check=activation.check_narrow)

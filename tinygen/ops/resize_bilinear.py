@@ -1,4 +1,4 @@
-"""RESIZE_BILINEAR: int8 height and width changed by weighing four neighbours, in 10-bit fixed point."""
+"""RESIZE_BILINEAR: int8 or int16, height and width changed by weighing four neighbours, in 10-bit fixed point."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir import Array
+from tinygen.ir import CTYPES, Array
 from tinygen.ops import checks, overlap, resize_nearest_neighbor
 from tinygen.ops.resize_nearest_neighbor import Resize
 from tinygen.ops.spec import Constant, Context, Cost, Kernel, OpSpec, Variant
@@ -17,9 +17,9 @@ ONE = 1 << 10
 
 
 def check(context: Context) -> None:
-    """[N, H, W, C] -> [N, *size, C], int8 at the same scale and zero point; no position lies beyond the input."""
+    """[N, H, W, C] -> [N, *size, C], at the same scale and zero point; no position lies beyond the input."""
     resize_nearest_neighbor.check(context)
-    checks.int8_tensors(context, context.input(0), context.output)
+    checks.activations(context, context.input(0), context.output)
     how = context.attributes
     if how.align_corners and how.half_pixel_centers:
         raise context.error("align_corners and half_pixel_centers exclude each other")
@@ -68,7 +68,7 @@ def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """The interpolation of TensorFlow Lite's reference kernel: exact sums, one rounding, halves away from zero."""
     rows, columns = _both(context)
     sums = _between(_between(inputs[0].astype(np.int64), 1, rows), 2, columns)
-    return [(np.sign(sums) * ((np.abs(sums) + ONE * ONE // 2) // (ONE * ONE))).astype(np.int8)]
+    return [(np.sign(sums) * ((np.abs(sums) + ONE * ONE // 2) // (ONE * ONE))).astype(context.output.dtype)]
 
 
 def params(context: Context) -> Kernel:
@@ -79,6 +79,8 @@ def params(context: Context) -> Kernel:
     values = {
         "apart": overlap.words(rule),
         **resize_nearest_neighbor.values(context),
+        "type": CTYPES[context.output.dtype],
+        "sum_type": "int64_t" if context.wide else "int32_t",
         "one": ONE,
         "one_bits": ONE.bit_length() - 1,
         "weight_mask": ONE - 1,

@@ -1,4 +1,4 @@
-"""SOFTMAX: int8 probabilities along the last axis, in gemmlowp's fixed point.
+"""SOFTMAX: int8 or int16 probabilities along the last axis, of int8 in gemmlowp's fixed point.
 
 TensorFlow Lite's reference, TensorFlow Lite Micro and CMSIS-NN agree on it. Where a row's exponentials sum to 512 or
 more the reference interpreter stops itself; there no probability reaches half a step, and every output is the least.
@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, fixed_point, movement, overlap, pixelwise
+from tinygen.ops import checks, fixed_point, movement, overlap, pixelwise, softmax_int16
 from tinygen.ops.spec import Constant, Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
 OUTPUT_SCALE, OUTPUT_ZERO_POINT = 1 / 256, -128
@@ -45,8 +45,11 @@ def read(options: Options) -> Softmax:
 
 
 def check(context: Context) -> None:
-    """int8 of any shape -> int8 of the same shape at scale 1/256 and zero point -128."""
+    """int8 of any shape -> int8 of the same shape at scale 1/256 and zero point -128; int16 has a scale of its own."""
     checks.arity(context, (1, 1))
+    if context.wide:
+        softmax_int16.check(context)
+        return
     x, y = context.input(0), context.output
     checks.int8_tensors(context, x, y)
     movement.rank_at_most(context, x)
@@ -85,6 +88,8 @@ def exponentials(context: Context) -> Array:
 
 def reference(context: Context, inputs: Sequence[Any]) -> list[Array]:
     """The softmax of TensorFlow Lite's reference kernel."""
+    if context.wide:
+        return softmax_int16.reference(context, inputs)
     x = inputs[0].astype(np.int64)
     powers = exponentials(context).astype(np.int64)[x.max(axis=-1, keepdims=True) - x]
     sums = quant.rounding_shift_right(powers, SUM_SHIFT).sum(axis=-1, keepdims=True)
@@ -122,6 +127,6 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=elementwise_cost,
-    variants=(Variant("c", "kernels/softmax.c.j2"),),
+    variants=(softmax_int16.VARIANT, Variant("c", "kernels/softmax.c.j2")),
     pixelwise=pixelwise.of_bytes,
 )

@@ -69,6 +69,11 @@ class Context:
         """The first output."""
         return self.tensors[self.node.outputs[0]]
 
+    @property
+    def wide(self) -> bool:
+        """Whether it reads or writes activations of 16 bits."""
+        return any(tensor.dtype == "int16" and tensor.data is None for tensor in (*self.inputs, *self.outputs))
+
     def has_input(self, index: int) -> bool:
         """Whether input `index` is there."""
         return index < len(self.node.inputs) and self.node.inputs[index] != ABSENT
@@ -205,6 +210,13 @@ class Variant:
     """What a block takes that is not full, of the time of a full one."""
     saves: Callable[[Context], float] | None = None
     """About the cycles that it takes less than the others; of those that are not for every board."""
+    wide: bool = False
+    """Whether it is for activations of 16 bits as well: those that ask for features are not, unless they say so."""
+
+    def fits(self, context: Context, features: frozenset[str]) -> bool:
+        """Whether it can compute this node on a core with `features`."""
+        right_width = self.wide or not self.features or not context.wide
+        return self.features <= features and right_width and self.when(context)
 
 
 @dataclass(frozen=True)
@@ -241,7 +253,7 @@ class OpSpec:
     def variant_for(self, context: Context, features: frozenset[str]) -> Variant:
         """The best variant for this node on a core with `features`."""
         for variant in self.variants:
-            if variant.features <= features and variant.when(context):
+            if variant.fits(context, features):
                 return variant
         raise context.error("no kernel", found=f"{self.name} on {', '.join(sorted(features)) or 'plain C'}")
 

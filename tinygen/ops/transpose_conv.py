@@ -46,7 +46,7 @@ def check(context: Context) -> None:
     """Output shape, filters [O, KH, KW, I] and input [N, H, W, I] -> [N, OH, OW, O]."""
     checks.arity(context, (3, 4))
     filters, x = context.input(1), context.input(2)
-    checks.int8_tensors(context, x, context.output)
+    checks.activations(context, x, context.output)
     checks.rank(context, x, 4)
     checks.rank(context, filters, 4)
     checks.dtype(context, context.input(0), "int32")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import quant
-from tinygen.ir import Array, Quantization, Tensor
+from tinygen.ir import CTYPES, Array, Quantization, Tensor
 from tinygen.ops import checks, real_scale
 from tinygen.ops.spec import Constant, Context
 
@@ -21,6 +21,14 @@ MOST_LANES = 4
 
 MOST_SCALED = 2**30
 """A scaled sum stays below it, so that no step of the arithmetic leaves 32 bits; an int8 output needs 2**9."""
+
+BIAS_TYPES = {"int8": "int32", "int16": "int64"}
+"""Of each type of activations."""
+MOST_WIDE = 2**46
+"""What a sum of 64 bits reaches at most, for the reference's multiplication with 15 bits."""
+MOST_WIDE_SCALE = 2**7
+LEAST_LIMITED_SCALE = 2.0**-15
+"""From it on, a sum that leaves 32 bits is beyond every int16 when it is scaled: it may be limited to 32 bits first."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,12 @@ def _check_weights(context: Context, operands: Operands, weights: Tensor) -> Non
 
 def _check_bias(context: Context, operands: Operands) -> None:
     bias, channels = context.input(operands.bias), _channels(context, operands)
-    checks.dtype(context, bias, "int32")
-    context.constant(operands.bias)
+    checks.dtype(context, bias, BIAS_TYPES[context.input(operands.x).dtype])
+    values = context.constant(operands.bias)
     if bias.size != channels:
         raise context.error("bias has the wrong size", found=str(bias.size), expected=str(channels))
-    if bias.quant is None:
+    shared = bias.dtype == "int64" and not values.any()
+    if bias.quant is None or shared:  # the converter lets layers share zeros, whatever their scale
         return
     if any(bias.quant.zero_point):
         raise context.error("bias needs zero point 0", found=str(max(bias.quant.zero_point, key=abs)))
@@ -107,22 +116,40 @@ def _check_bias(context: Context, operands: Operands) -> None:
 
 
 def _check_range(context: Context, operands: Operands) -> None:
-    """Sums of every prefix stay inside int32, scaled sums inside MOST_SCALED."""
+    """Sums of every prefix stay inside int32 (or what 16-bit activations take), scaled sums inside MOST_SCALED."""
     remedy = "convert the model again with a representative dataset that spans its inputs"
-    most = bounds(context, operands)
-    if most.max() > quant.INT32_MAX:
+    most, wide = bounds(context, operands), context.wide
+    limit, bits = (MOST_WIDE, 47) if wide else (quant.INT32_MAX, 32)
+    if most.max() > limit:
         raise context.error(
-            f"the sum of channel {int(most.argmax())} can leave 32 bits",
+            f"the sum of channel {int(most.argmax())} can leave {bits} bits",
             found=str(int(most.max())),
-            expected=f"<= {quant.INT32_MAX}",
+            expected=f"<= {limit}",
             remedy=remedy,
         )
+    if wide:
+        _check_wide_scales(context, operands, most, remedy)
     scaled = most * np.broadcast_to(scales(context, operands), most.shape)
     if scaled.max() > MOST_SCALED:
         raise context.error(
             f"the scaled sum of channel {int(scaled.argmax())} can leave 32 bits",
             found=f"{scaled.max():.6g}",
             expected=f"<= {MOST_SCALED}",
+            remedy=remedy,
+        )
+
+
+def _check_wide_scales(context: Context, operands: Operands, most: Array, remedy: str) -> None:
+    """No scale beyond the reference's arithmetic; none so small that sums of more than 32 bits count."""
+    ratios = np.broadcast_to(scales(context, operands), most.shape)
+    least = np.where(most > quant.INT32_MAX, LEAST_LIMITED_SCALE, 0)
+    off = (ratios >= MOST_WIDE_SCALE) | (ratios < least)
+    if np.any(off):
+        channel = int(np.argmax(off))
+        raise context.error(
+            f"input scale * weight scale / output scale is out of range (channel {channel})",
+            found=f"{ratios[channel]:.6g}",
+            expected=f"{least[channel]:g} to {MOST_WIDE_SCALE}",
             remedy=remedy,
         )
 
@@ -147,10 +174,11 @@ def bounds(context: Context, operands: Operands) -> Array:
     """What no sum of a channel exceeds: |bias| + the largest |x - zero point| times the sum of |w - zero point|."""
     weights = context.constant(operands.weights).astype(np.int64) - weights_zero_point(context, operands)
     sizes = np.abs(np.moveaxis(weights, operands.channel_axis, 0).reshape(_channels(context, operands), -1))
-    zero_point = context.input(operands.x).zero_point
-    most: Array = sizes.sum(axis=1) * max(abs(-128 - zero_point), abs(127 - zero_point))
+    x = context.input(operands.x)
+    most: Array = sizes.sum(axis=1) * max(abs(end - x.zero_point) for end in quant.RANGES[x.dtype])
     if context.has_input(operands.bias):
-        most = most + np.abs(context.constant(operands.bias).astype(np.int64).ravel())
+        bias = context.constant(operands.bias).astype(np.int64).ravel()
+        most = most + np.abs(np.clip(bias, -2 * MOST_WIDE, 2 * MOST_WIDE))
     return most
 
 
@@ -163,18 +191,20 @@ def scales(context: Context, operands: Operands) -> Array:
 def activation_range(context: Context) -> tuple[int, int]:
     """Least and greatest stored output under the node's fused activation."""
     output = context.output
-    return quant.activation_range(context.attributes.activation, output.scale, output.zero_point)
+    return quant.activation_range(context.attributes.activation, output.scale, output.zero_point, output.dtype)
 
 
 def fixed_point(context: Context, operands: Operands) -> Scaling:
-    """The scaling of the convolutions: a multiplier of 31 bits, two roundings."""
+    """The scaling of the convolutions: a multiplier of 31 bits, two roundings; 15 bits and one of int16."""
     multiplier, shift = quant.quantize_multipliers(scales(context, operands))
+    if context.wide:
+        return Scaling("tg_requantize_single", (quant.reduced_multiplier(multiplier) << 16).astype(np.int32), shift)
     return Scaling("tg_requantize", multiplier, shift)
 
 
 def nearest(context: Context, operands: Operands) -> Scaling:
     """A scaling equal to `real_scale.scaled` for every sum that the weights and the bias allow."""
-    reals, most = scales(context, operands), bounds(context, operands)
+    reals, most = scales(context, operands), np.minimum(bounds(context, operands), quant.INT32_MAX)
     if len(reals) != len(most):
         most = most.max(keepdims=True)
     low, high = (limit - context.output.zero_point for limit in activation_range(context))
@@ -191,19 +221,20 @@ def add_bias(sums: Array, inputs: Sequence[Any], operands: Operands) -> Array:
 
 
 def finish(context: Context, operands: Operands, sums: Array, inputs: Sequence[Any]) -> Array:
-    """Bias, scaling in two roundings, zero point and clamp of int64 sums [..., channels]: int8."""
-    scaling = fixed_point(context, operands)
-    return store(context, quant.requantize(add_bias(sums, inputs, operands), scaling.multiplier, scaling.shift))
+    """Bias, fixed-point scaling, zero point and clamp of int64 sums [..., channels]: the output's type."""
+    scale = quant.requantize_wide if context.wide else quant.requantize
+    multiplier, shift = quant.quantize_multipliers(scales(context, operands))
+    return store(context, scale(add_bias(sums, inputs, operands), multiplier, shift))
 
 
 def store(context: Context, scaled: Array) -> Array:
-    """Scaled sums with the zero point added, clamped: int8."""
+    """Scaled sums with the zero point added, clamped: the output's type."""
     low, high = activation_range(context)
-    return quant.saturate(np.clip(scaled + context.output.zero_point, low, high))
+    return quant.saturate(np.clip(scaled + context.output.zero_point, low, high), context.output.dtype)
 
 
 def values(context: Context, operands: Operands, scaling: Scaling) -> dict[str, Any]:
-    """Numbers for the template: offsets, clamp, and the scaling when it is one for all channels."""
+    """Numbers for the template: types, offsets, clamp, and the scaling when it is one for all channels."""
     per_channel = _quantization(context, operands).axis is not None
     low, high = activation_range(context)
 
@@ -211,6 +242,7 @@ def values(context: Context, operands: Operands, scaling: Scaling) -> dict[str, 
         return None if per_channel or numbers is None else int(numbers[0])
 
     return {
+        **_types(context, operands),
         "input_offset": -context.input(operands.x).zero_point,
         "output_offset": context.output.zero_point,
         "clamp_min": low - context.output.zero_point,
@@ -223,6 +255,24 @@ def values(context: Context, operands: Operands, scaling: Scaling) -> dict[str, 
         "shift": single(scaling.shift),
         "has_bias": context.has_input(operands.bias),
     }
+
+
+def _types(context: Context, operands: Operands) -> dict[str, Any]:
+    """The types of activations, of one in a product, of a sum and of a bias."""
+    narrow = int(bounds(context, operands).max()) <= quant.INT32_MAX
+    return {
+        "in_type": CTYPES[context.input(operands.x).dtype],
+        "out_type": CTYPES[context.output.dtype],
+        "factor_type": "int32_t" if context.wide else "int16_t",
+        "sum_type": "int32_t" if narrow else "int64_t",
+        "bias_type": CTYPES[str(_bias(context, operands).dtype)] if context.has_input(operands.bias) else None,
+    }
+
+
+def _bias(context: Context, operands: Operands) -> Array:
+    """The bias, in 32 bits where it fits."""
+    bias = context.constant(operands.bias).ravel()
+    return bias.astype(np.int32) if np.abs(bias).max() <= quant.INT32_MAX else bias
 
 
 def lanes(filters: int, filter_elements: int) -> dict[str, Any]:
@@ -245,7 +295,7 @@ def constants(
     """Weights (as given, or as in the file), bias if any, and per channel multiplier, fraction if any, and shift."""
     found = [Constant("weights", context.constant(operands.weights) if weights is None else weights)]
     if context.has_input(operands.bias):
-        found.append(Constant("bias", context.constant(operands.bias).ravel()))
+        found.append(Constant("bias", _bias(context, operands)))
     if _quantization(context, operands).axis is not None:
         found.append(Constant("multiplier", scaling.multiplier))
         if scaling.fraction is not None:

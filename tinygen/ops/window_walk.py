@@ -210,4 +210,6 @@ def _in_batches(context: Context, operand: int, reads: Array, writes: Array) -> 
     silent = reads[:, :1] == reads[:, 1:]
     all_reads = np.where(silent, 0, reads + batches * (x.size // x.shape[0])).reshape(-1, 2)
     all_writes = (writes + batches * (y.size // y.shape[0])).reshape(-1, 2)
-    return overlap.of_steps(operand, all_reads, all_writes, x.size, y.size)
+    return overlap.of_steps(
+        operand, all_reads * (x.bytes // x.size), all_writes * (y.bytes // y.size), x.bytes, y.bytes
+    )

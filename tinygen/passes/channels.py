@@ -33,7 +33,7 @@ def is_table(context: Context) -> bool:
     """Whether each int8 output is a function of the int8 input at the same place."""
     if context.node.op == "quantize":
         return context.input(0).dtype == "int8"
-    return ops.SPECS[context.node.op].variants == lookup.VARIANTS
+    return lookup.is_table(ops.SPECS[context.node.op])
 
 
 def regrouped(first: int, second: int) -> tuple[Array, Array]:
@@ -76,8 +76,10 @@ class Dense:
 
 
 def dense(context: Context) -> Dense | None:
-    """The node as a Dense; None when it is not one."""
+    """The node as a Dense; None when it is not one, of int8."""
     op = context.node.op
+    if context.wide:
+        return None
     if op == "conv_2d" and count(context.input(1)) == count(context.input(0)):
         operands, padded = conv_2d.OPERANDS, convolution_geometry(context).padded
     elif op == "fully_connected":
