@@ -266,6 +266,19 @@ def test_depthwise_at_its_ends(weight: int, zero_point: int) -> None:
     assert {function.template for function in result.program.functions} == {DEPTHWISE}
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_depthwise_with_full_lanes(sign: int) -> None:
+    """Rows of taps whose sums are the greatest int16 or just not: three products at a time, or two, or one."""
+    build = ModelBuilder()
+    rows = [[127, 127, 1], [127, 127, 2], [86, 85, 85], [85, 85, 85], [-128, -128, 0], [1, -128, -128], [-128, -127, 0]]
+    weights = sign * np.tile(np.array(rows).T[None, None], (1, 3, 1, 1)).clip(-128 if sign > 0 else -127, 127)
+    bias = 0
+    for shape in ((1, 5, 7, 7), (1, 8, 4, 7)):
+        depthwise(build, shape, x_zero=0, weights=weights, bias=bias, slope=1e-3)
+    result = check(build, samples=8)
+    assert {function.template for function in result.program.functions} == {DEPTHWISE}
+
+
 def test_depthwise_of_real_networks(golden: Golden) -> None:
     build = ModelBuilder()
     for shape, stride in (((1, 25, 5, 8), 1), ((1, 12, 12, 8), 1), ((1, 12, 12, 8), 2), ((1, 3, 3, 40), 1)):

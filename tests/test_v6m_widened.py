@@ -21,7 +21,6 @@ from tinygen.ops import convolution_widened_v6m
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
-
 LAYERS = {"bbcmicrobit": 3, "pico": 14}
 """Of random layers side by side, that fit into the RAM of the board."""
 

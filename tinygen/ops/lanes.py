@@ -143,10 +143,17 @@ def _chunked(rows: Array, size: int) -> Array:
 
 def _fits(rows: Array, size: int) -> Array:
     """[channels]: whether the sum of every chunk is an int16, whatever its inputs."""
-    chunked = _chunked(rows, size)
-    most = np.maximum(chunked * 127, chunked * -128).sum(axis=2)
-    least = np.minimum(chunked * 127, chunked * -128).sum(axis=2)
-    return np.asarray(np.all((most < LANE_HALF) & (least >= -LANE_HALF), axis=1))
+    return np.asarray(np.all(fits_lane(_chunked(rows, size)), axis=1))
+
+
+def fits_lane(weights: Array) -> Array:
+    """[...]: whether the sum of weights [..., inputs] times any inputs is an int16, and not the least one.
+
+    That in an upper lane, what the lower one borrows would leave 32 bits.
+    """
+    most = np.maximum(weights * 127, weights * -128).sum(axis=-1)
+    least = np.minimum(weights * 127, weights * -128).sum(axis=-1)
+    return np.asarray((most < LANE_HALF) & (least > -LANE_HALF))
 
 
 def _sizes(rows: Array, starts: Array) -> Array:
