@@ -157,6 +157,15 @@ def test_layers_that_are_left_to_other_kernels() -> None:
     dsp.check(build, [M55], 4)
 
 
+def test_short_rows_end_by_themselves(tmp_path: Path) -> None:
+    """Pixels that fill no block have instructions of their own; in longer rows, others are computed again."""
+    build = ModelBuilder()
+    for pixels in (1, 2, 3, 4, 5, 22, 23, 24, 25, 26):
+        pointwise(build, (1, 1, pixels, 33), 6, slope=0.002)
+    found = [function.values for function in check(build, POINTWISE, tmp_path).program.functions]
+    assert [values["counts"] for values in found] == [[1], [2], [3], [3, 1], [3, 2], [3, 1], [3, 2], [3], [3], [3]]
+
+
 def test_pointwise_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     pointwise(build, (1, 5, 5, 67), 9, RELU6, slope=0.002)
@@ -187,13 +196,48 @@ def test_convolution_of_random_shapes(seed: int, tmp_path: Path) -> None:
     check(build, CONVOLUTION, tmp_path)
 
 
-def test_convolution_of_rows_of_every_length(tmp_path: Path) -> None:
-    """Rows of a window that are whole vectors, parts of one, or too long to be copied one vector after another."""
+def test_convolution_of_pixels_of_every_size(tmp_path: Path) -> None:
+    """Bytes of a row that are spread over columns, whole vectors, or one column after another; borders on any side."""
     build = ModelBuilder()
-    for depth, padding in ((5, VALID), (8, SAME), (16, VALID), (17, SAME), (192, SAME), (193, SAME), (200, VALID)):
-        convolution(build, (1, 4, 5, depth), 4, (2, 2), padding=padding, x_zero=7, slope=0.003 / depth)
-    found = check(build, CONVOLUTION, tmp_path).program.functions
-    assert {function.values["in_vectors"] for function in found} == {False, True}
+    sizes = ((1, 5), (1, 35), (3, 11), (3, 17), (4, 5), (5, 19), (7, 3), (16, 4), (32, 5), (128, 3), (144, 2))
+    for depth, width in sizes:
+        padding, slope = VALID if depth % 2 else SAME, 0.003 / float(np.sqrt(depth))
+        convolution(build, (1, 4, width, depth), 4, (3, 2), padding=padding, x_zero=7, slope=slope)
+    found = [function.values for function in check(build, CONVOLUTION, tmp_path, 4).program.functions]
+    assert {(len(values["places"]) // 16, values["vectors"]) for values in found} == {
+        *((vectors, 0) for vectors in (0, 1, 3, 5)),
+        *((0, vectors) for vectors in (1, 2, 8)),
+    }
+
+
+def test_convolution_of_every_width_and_stride(tmp_path: Path) -> None:
+    """Rows that are kept and rows that are not; one, two or three outputs at the end; windows that lie outside."""
+    build = ModelBuilder()
+    for width in (1, 2, 4, 6, 26):
+        for kernel, stride in (((3, 3), (1, 1)), ((3, 2), (2, 1)), ((2, 1), (3, 2)), ((1, 1), (2, 2))):
+            zero = build.pick([-128, 4])
+            convolution(build, (1, 5, width, 3), 4 + width % 3, kernel, stride, x_zero=zero, y_zero=zero)
+    found = [function.values for function in check(build, CONVOLUTION, tmp_path, 4).program.functions]
+    assert {(values["rest"], values["kept"] > 0) for values in found} == {
+        (rest, kept) for rest in (0, 1, 2) for kept in (False, True)
+    }
+
+
+def test_convolution_behind_a_border(tmp_path: Path) -> None:
+    """A PAD that is part of the layer: windows of one column too begin outside the input."""
+    build = ModelBuilder()
+    for kernel, stride, border in (((1, 1), (2, 2), 1), ((1, 1), (3, 3), 2), ((3, 3), (2, 2), 1), ((2, 3), (1, 2), 3)):
+        x = build.input((1, 5, 6, 4), "int8", 0.05, 3)
+        padded = build.tensor((1, 5 + 2 * border, 6 + 2 * border, 4), "int8", 0.05, 3)
+        paddings = build.constant([[0, 0], [border, border], [border, border], [0, 0]], "int32")
+        build.op("PAD", [x, paddings], [padded], "Pad")
+        size = [(n + 2 * border - k) // s + 1 for n, k, s in zip((5, 6), kernel, stride, strict=True)]
+        weights = build.constant(build.rng.integers(-127, 128, (5, *kernel, 4)), "int8", 0.01)
+        y = build.tensor((1, *size, 5), "int8", 0.1, -3)
+        options = {"strideH": stride[0], "strideW": stride[1], "padding": VALID}
+        build.op("CONV_2D", [padded, weights], [y], "Conv2D", **options)
+    result = check(build, CONVOLUTION, tmp_path)
+    assert any(function.values["source_offset"] for function in result.program.functions)
 
 
 @pytest.mark.parametrize(

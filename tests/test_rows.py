@@ -34,7 +34,7 @@ def random_convolutions(seed: int, core: str, count: int = 10) -> ModelBuilder:
     return build
 
 
-@pytest.mark.parametrize("core", ["c", "dsp", "v6m"])
+@pytest.mark.parametrize("core", ["c", "dsp", "v6m", "mve"])
 def test_convolution(core: str) -> None:
     check_rows(layers(random_convolutions(1, core).finish(), BOARDS[core]))
 

@@ -155,11 +155,11 @@ SPEC = OpSpec(
     variants=(
         Variant(
             "pointwise_mve",
-            "kernels/conv_2d.pointwise.mve.c.j2",
+            pointwise_mve.TEMPLATE,
             frozenset({"mve"}),
             lambda context: _is_pointwise(context) and pointwise_mve.applies(context),
             pointwise_mve.params,
-            block=pointwise_mve.PIXELS,
+            pointwise_mve.rows,
         ),
         Variant(
             "pointwise_sparse_dsp",
@@ -222,7 +222,14 @@ SPEC = OpSpec(
             lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
             matrix_v6m.params,
         ),
-        Variant("mve", "kernels/conv_2d.mve.c.j2", frozenset({"mve"}), convolution_mve.applies, convolution_mve.params),
+        Variant(
+            "mve",
+            convolution_mve.TEMPLATE,
+            frozenset({"mve"}),
+            convolution_mve.applies,
+            convolution_mve.params,
+            convolution_mve.rows,
+        ),
         Variant(
             "sparse_dsp",
             compressed_dsp.SPARSE_CONVOLUTION,

@@ -1,26 +1,85 @@
 """Turns a convolution into the numbers and words of its kernel for Helium.
 
-What lies under three outputs is copied to scratch, the input's zero point where a window reaches outside; then they are
-three pixels of a 1x1 convolution.
+The rows under a row of outputs are copied to scratch, turned so that what one column of the window reads lies together:
+[column][row of the window][channel], the input's zero point where the window reaches outside. What lies under an output
+is then one run of bytes, and three of them are three pixels of a 1x1 convolution. The next row begins a pixel further
+on: what it writes over is what the row that no window reaches any longer had in the next column.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from math import gcd
 from typing import Any
 
-from tinygen.ops import dsp, mve, weighted, window_walk
+from tinygen.ir import Array
+from tinygen.ops import dsp, mve, weighted, window_rows, window_walk
 from tinygen.ops.mve import CHANNELS, LANES
-from tinygen.ops.pointwise_mve import MOST_CHANNELS, PAIRS, PIXELS, blocks
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.pointwise_mve import MOST_CHANNELS, PAIRS, blocks
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
 
+TEMPLATE = "kernels/conv_2d.mve.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
-MOST_ROW_VECTORS = 24
-"""Of a window's row, copied one after another: 200 bytes of instructions; more are copied in a loop."""
+MOST_PLACE = 255
+"""Where a vector of bytes can store: offsets of 8 bits."""
+MOST_PLACES = 6
+"""Vectors of such offsets that registers hold."""
+MOST_VECTORS = 8
+"""Of a pixel: near enough for a store's offset."""
+ROW_CYCLES, COPIED_BYTES = 100, 4
+"""About what another row takes again beside its copy, and bytes copied in a cycle."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the input lies in scratch."""
+
+    window: Geometry
+    channels: int
+
+    @property
+    def bytes(self) -> int:
+        """Of a column."""
+        return self.window.kernel[0] * self.channels
+
+    @property
+    def apart(self) -> int:
+        """Columns of the input from one of scratch to the next: a window of one reads no others."""
+        return self.window.stride[1] if self.window.kernel[1] == 1 else 1
+
+    @property
+    def step(self) -> int:
+        """Columns of scratch from one output to the next."""
+        return self.window.stride[1] // self.apart
+
+    @property
+    def count(self) -> int:
+        """All columns."""
+        return (self.window.output[1] - 1) * self.step + self.window.kernel[1]
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """The first column that lies in the input, and the one behind the last."""
+        first = -(-self.window.pad[1] // self.apart)
+        end = (self.window.input[1] - 1 + self.window.pad[1]) // self.apart + 1
+        return min(first, self.count), max(first, min(self.count, end))
+
+    @property
+    def kept(self) -> int:
+        """Rows that the next row of outputs needs too, and that stay where they are."""
+        return max(0, self.window.kernel[0] - self.window.stride[0]) if self.window.dilation[0] == 1 else 0
+
+    def scratch_bytes(self, kept: int) -> int:
+        """Room for all columns, which move on where rows are kept, and for all that the vectors reach."""
+        moved = (self.window.output[0] - 1) * self.window.stride[0] * self.channels if kept else 0
+        depth = self.bytes * self.window.kernel[1]
+        read = (self.window.output[1] - 1) * self.step * self.bytes + -(-depth // LANES) * LANES
+        return max(self.count * self.bytes, read) + moved
 
 
 def applies(context: Context) -> bool:
-    """One group, windows whose rows lie together, at least one block, a scaling that the vectors have."""
+    """One group, windows without gaps in their rows, at least one block, a scaling that the vectors have."""
     window, channels = convolution_geometry(context), context.output.shape[3]
     together = window.dilation[1] == 1 or window.kernel[1] == 1
     if not together or context.input(1).shape[3] != context.input(0).shape[3]:
@@ -31,45 +90,85 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """Numbers for the template, the words of all blocks, and room for what lies under three outputs."""
+    """Numbers for the template, the words of all blocks, and room for the columns."""
+    window = convolution_geometry(context)
+    kept = Columns(window, context.input(0).shape[3]).kept
+    rule = (window_walk.by_new_rows if kept else window_walk.by_rows)(context, window)
+    kernel = _kernel(context, kept)
+    values = {**kernel.values, "by_row": False, "apart": window_walk.words(rule)}
+    return replace(kernel, values=values, overlaps=(rule,))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output: all rows under it are copied for each."""
+    if not window_rows.possible(context):
+        return None
+    window, kernel = convolution_geometry(context), _kernel(context, kept=0)
+    again = Columns(window, context.input(0).shape[3]).kept * kernel.values["read_bytes"] // COPIED_BYTES
+    kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM})
+    return window_rows.rows(window, kernel, TEMPLATE, extra_cycles=window.output[0] * (ROW_CYCLES + again))
+
+
+def _kernel(context: Context, kept: int) -> Kernel:
+    """Numbers and words, where so many rows are kept."""
     x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     finish = mve.finish(context, OPERANDS, found)
     assert finish is not None  # proved by applies
-    channels, depth = found.rows.shape
-    pixels = window.output[0] * window.output[1]
-    window_bytes = -(-depth // LANES) * LANES
+    columns, (channels, depth) = Columns(window, x.shape[3]), found.rows.shape
+    lowest = (window.output[0] - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] - window.pad[0]
     values = {
         **window.values(),
         **mve.loop(depth),
-        **blocks(pixels, channels, finish),
-        **_rows(window, x.shape[3]),
+        **blocks(window.output[1], channels, finish),
+        **_copies(columns),
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
+        "out_elements": context.output.size // x.shape[0],
         "in_channels": x.shape[3],
         "row_inputs": depth,
-        "window_bytes": window_bytes,
+        "rows_outside": window.pad[0] > 0 or lowest >= window.input[0],
+        "kept": kept,
         "fill": x.zero_point,
     }
-    rule = window_walk.by_pixels(context, window_walk.axes(window), group=PIXELS)
-    values["apart"] = window_walk.words(rule)
-    words = Constant("words", mve.words(found.rows, finish, PAIRS))
-    return Kernel(values, (0,), (words,), PIXELS * window_bytes, (rule,))
+    words = mve.words(_turned(found.rows, window), finish, PAIRS)
+    return Kernel(values, (0,), (Constant("words", words),), columns.scratch_bytes(kept))
 
 
-def _rows(window: Geometry, channels: int) -> dict[str, Any]:
-    """The rows of a window that lies inside the input, and where such windows begin."""
-    row = window.kernel[1] * channels
-    last = [
-        length - (kernel - 1) * gap - 1
-        for length, kernel, gap in zip(window.input, window.kernel, window.dilation, strict=True)
-    ]
+def _turned(rows: Array, window: Geometry) -> Array:
+    """Weights [filter, row of the window, column, channel] in the order of scratch."""
+    turned: Array = rows.reshape(len(rows), *window.kernel, -1).swapaxes(1, 2)
+    return turned.reshape(len(rows), -1)
+
+
+def _copies(columns: Columns) -> dict[str, Any]:
+    """How a row of the input becomes columns."""
+    first, end = columns.inside
+    row_bytes = (end - first) * columns.channels
+    places = _places(columns, row_bytes)
     return {
-        "window_row": row,
-        "row_vectors": row // LANES,
-        "row_tail": row % LANES,
-        "row_skip": window.dilation[0] * window.input[1] * channels - row,
-        "in_vectors": -(-row // LANES) <= MOST_ROW_VECTORS,
-        "last_top": last[0],
-        "last_left": last[1],
-        "padded": window.padded,
+        "columns": columns.count,
+        "first_column": first,
+        "end_column": end,
+        "column_bytes": columns.bytes,
+        "source_bytes": columns.apart * columns.channels,
+        "source_offset": (first * columns.apart - columns.window.pad[1]) * columns.channels,
+        "pixel_bytes": columns.step * columns.bytes,
+        "row_bytes": row_bytes,
+        "read_bytes": row_bytes,
+        "together": columns.bytes == columns.channels == columns.apart * columns.channels,
+        "places": places,
+        "vectors": columns.channels // LANES if _in_vectors(columns) else 0,
     }
+
+
+def _in_vectors(columns: Columns) -> bool:
+    return columns.channels % LANES == 0 and columns.channels // LANES <= MOST_VECTORS
+
+
+def _places(columns: Columns, row_bytes: int) -> list[int]:
+    """Where the bytes of some vectors of a row go, which make whole columns; none where another way is taken."""
+    count = columns.channels // gcd(columns.channels, LANES)
+    if columns.apart > 1 or columns.channels % LANES == 0 or count > MOST_PLACES:
+        return []
+    places = [i // columns.channels * columns.bytes + i % columns.channels for i in range(count * LANES)]
+    return [] if places[-1] > MOST_PLACE or (count > 1 and row_bytes < len(places)) else places

@@ -105,14 +105,16 @@ def block_starts(channels: int) -> list[int]:
     return sorted({*range(0, channels - CHANNELS + 1, CHANNELS), channels - CHANNELS})
 
 
-def in_turns(context: Context, rows: int = 1) -> Overlap:
+def in_turns(context: Context, rows: int = 1, again: bool = True) -> Overlap:
     """How the outputs of blocks of 4 channels may lie over the inputs, which are read for each; `rows` take turns.
+
+    `again`: the last ones are filled up with some that were there before.
 
     The instructions write a block's outputs behind its sums. In C they come one by one, each behind its own sum.
     """
     starts = np.array(block_starts(context.output.shape[-1]))
     channels = np.array(STORED)[:, None] + np.array([0, 1])
-    return overlap.of_matrix(context, starts[:, None, None] + channels, rows)
+    return overlap.of_matrix(context, starts[:, None, None] + channels, rows, again)
 
 
 def loop(inputs: int) -> dict[str, Any]:

@@ -70,16 +70,18 @@ def of_elements(context: Context, operand: int = 0) -> tuple[Overlap, ...]:
     return (of_rows(operand, context.output.size, source, target),)
 
 
-def of_matrix(context: Context, blocks: Array, rows_at_once: int = 1) -> Overlap:
+def of_matrix(context: Context, blocks: Array, rows_at_once: int = 1, again: bool = True) -> Overlap:
     """The rule of a kernel that reads a row of its input whole for each part of a row of outputs that it then writes.
 
-    `blocks` are [count, parts, 2]: where parts begin and end. So many rows take turns within a block; the last ones are
-    some that were there before when there are not as many left.
+    `blocks` are [count, parts, 2]: where parts begin and end. So many rows take turns within a block; when there are
+    not as many left, the last ones are alone, or some that were there before come `again`.
     """
     width = context.output.shape[-1]
     rows = context.output.size // width
     depth = context.input(0).size // rows
-    firsts = _ends(np.minimum(np.arange(0, rows, rows_at_once), max(rows - rows_at_once, 0)))
+    firsts = _ends(np.arange(0, rows, rows_at_once))
+    if again:
+        firsts = np.minimum(firsts, max(rows - rows_at_once, 0))
     at = np.minimum(firsts[:, None] + np.arange(rows_at_once), rows - 1)[:, None, :, None, None]
     writes = at * width + blocks[None, :, None, :, :]
     reads = np.broadcast_to(at * depth + np.array([0, depth]), writes.shape)

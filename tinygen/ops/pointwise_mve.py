@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.ops import dsp, mve, overlap, weighted
-from tinygen.ops.mve import CHANNELS
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops import dsp, mve, overlap, pixelwise, weighted
+from tinygen.ops.mve import CHANNELS, LANES
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 
+TEMPLATE = "kernels/conv_2d.pointwise.mve.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 PIXELS = 3
 """With two channels 6 sums, as many as there are registers that can hold one."""
 PAIRS = (0, 2), (1, 3)
 """Channels of a block whose sums are made together: one move takes both to the lanes of a vector."""
+MOST_SHORT = 24
+"""Outputs side by side, up to which the last ones have instructions of their own; else others are computed again."""
+STORE_INSTRUCTIONS = 9
+"""About what it takes to store four channels of a pixel, and of a block once more."""
 MOST_CHANNELS = 2047
 """What an instruction adds reaches the third pixel of the output."""
 
@@ -35,20 +40,43 @@ def params(context: Context) -> Kernel:
         **mve.loop(depth),
         **blocks(context.output.size // channels, channels, finish),
         "in_channels": depth,
-        "first_pixels": [min(pixel, context.output.size // channels - 1) for pixel in range(PIXELS)],
     }
-    rule = mve.in_turns(context, PIXELS)
+    rule = mve.in_turns(context, PIXELS, again=values["rest"] == 0)
     values["apart"] = overlap.words(rule)
     return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, PAIRS)),), overlaps=(rule,))
 
 
+def rows(context: Context) -> Rows | None:
+    """The same for the pixels of one row."""
+    row = pixelwise.of_one_row(context)
+    if row is None:
+        return None
+    extra = context.output.shape[1] * _instructions(row) - _instructions(context)
+    return Rows(params(row), TEMPLATE, extra_cycles=extra)
+
+
+def _instructions(context: Context) -> int:
+    """About those of all blocks."""
+    channels, depth = context.output.shape[-1], context.input(0).shape[-1]
+    pixels = context.output.size // channels
+    full, rest = divmod(pixels, PIXELS)
+    counts = [*full * [PIXELS], *([rest if pixels <= MOST_SHORT else PIXELS] if rest else [])]
+    steps = -(-depth // LANES)
+    products = sum(2 * steps * (2 + 3 * count) for count in counts)
+    stores = sum(STORE_INSTRUCTIONS * (1 + count) for count in counts)
+    return len(mve.block_starts(channels)) * (products + stores)
+
+
 def blocks(pixels: int, channels: int, finish: mve.Finish) -> dict[str, Any]:
     """What the blocks print beside their inner loop: how many, and where their outputs are."""
+    rest = pixels % PIXELS if pixels <= MOST_SHORT else 0
     return {
         "pixels": pixels,
+        "rest": rest,
+        "counts": [count for count in (PIXELS * (pixels >= PIXELS), rest) if count],
         "out_channels": channels,
         "block_count": len(mve.block_starts(channels)),
         "uneven": channels % CHANNELS > 0,
-        "offsets": [min(pixel, pixels - 1) * channels for pixel in range(PIXELS)],
+        "offsets": [pixel * channels for pixel in range(PIXELS)],
         "finish": finish.values,
     }
