@@ -28,7 +28,7 @@ LAYERS = (
     ("lower", "selftest"),
     ("emit",),
     ("project",),
-    ("regions",),
+    ("regions", "ram_weights"),
     ("driver",),
     ("arena", "compression", "footprint"),
     ("budget",),

@@ -24,10 +24,17 @@ class Need:
 
     constant_bytes: int
     arena_bytes: int
+    ram_constant_bytes: int = 0
+    """Of the constants, what is copied to RAM at the start."""
+
+    @property
+    def ram_bytes(self) -> int:
+        """All RAM of the model."""
+        return self.arena_bytes + self.ram_constant_bytes
 
     def fits(self, board: Target) -> bool:
         """Whether the board has the room, each in one piece."""
-        return self.constant_bytes <= reachable_flash_bytes(board) and self.arena_bytes <= board.largest_ram_bytes
+        return self.constant_bytes <= reachable_flash_bytes(board) and self.ram_bytes <= board.largest_ram_bytes
 
 
 def reachable_flash_bytes(board: Target) -> int:
@@ -38,7 +45,8 @@ def reachable_flash_bytes(board: Target) -> int:
 
 def need(compiled: Compiled) -> Need:
     """What `compiled` takes."""
-    return Need(compiled.manifest["constant_bytes"], compiled.manifest["arena_bytes"])
+    facts = compiled.manifest
+    return Need(facts["constant_bytes"], facts["arena_bytes"], facts["ram_constant_bytes"])
 
 
 @dataclass(frozen=True)
@@ -176,8 +184,9 @@ def _memories(compiled: Compiled, board: Target, footprint: Footprint) -> Iterat
         yield Memory(FLASH, "constants in flash", needed.constant_bytes, reach)
     if not footprint.measured:
         stack = footprint.stack_reserve_bytes
-        main_bytes = needed.arena_bytes - elsewhere + stack
-        yield Memory(RAM, "arena and stack in RAM" if stack else "arena in RAM", main_bytes, ram)
+        main_bytes = needed.ram_bytes - elsewhere + stack
+        what = "arena, weights" if needed.ram_constant_bytes else "arena"
+        yield Memory(RAM, f"{what} and stack in RAM" if stack else f"{what} in RAM", main_bytes, ram)
         yield from _regions(compiled, board, main_bytes > ram)
         return
     yield Memory(FLASH, "flash", footprint.flash_bytes, flash)
@@ -209,7 +218,7 @@ def _warnings(compiled: Compiled, board: Target, footprint: Footprint) -> Iterat
     elsewhere = sum(part.bytes for part in compiled.plan.parts if part.region)
     if footprint.flash_bytes + footprint.margin_bytes > flash:
         yield "it may not fit the flash: its code is only estimated"
-    certain = need(compiled).arena_bytes + footprint.stack_reserve_bytes
+    certain = need(compiled).ram_bytes + footprint.stack_reserve_bytes
     if footprint.ram_bytes - elsewhere > ram >= certain - elsewhere:
         yield "it may not fit the RAM: its variables are only estimated"
 
@@ -234,9 +243,11 @@ def _layers(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
 
 def _tensors(compiled: Compiled, footprint: Footprint) -> tuple[Part, ...]:
     found = [Part(_name(compiled, held), held.part.bytes) for held in peak(compiled.plan).held[:SHOWN]]
+    copied = compiled.manifest["ram_constant_bytes"]
+    found += [Part("weights in RAM", copied)] if copied else []
     if not footprint.firmware:
         return tuple(found)
-    beside = footprint.ram_bytes - compiled.manifest["arena_bytes"]
+    beside = footprint.ram_bytes - need(compiled).ram_bytes
     return (*found, Part("stack, and the application with a copy of the inputs", beside))
 
 

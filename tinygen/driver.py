@@ -16,6 +16,7 @@ from tinygen.memory.order import in_best_order
 from tinygen.memory.plan import Plan
 from tinygen.planning import plan_for
 from tinygen.quant import Numerics
+from tinygen.ram_weights import NO_RAM_WEIGHTS, RamWeights, in_ram
 from tinygen.regions import in_regions, rooms
 from tinygen.selftest import self_test
 from tinygen.target import Core, Target, load_core
@@ -45,6 +46,7 @@ class Compiled:
     files: dict[str, str]
     binaries: dict[str, bytes]
     choices: Choices = ()
+    ram_weights: RamWeights = NO_RAM_WEIGHTS
 
     def write(self, folder: Path) -> None:
         """Write the project; raises OutputError."""
@@ -67,11 +69,13 @@ def compile_model(
     optimize: Optimize = Optimize.SPEED,
     feed: bool = False,
     room: Room = ANY_ROOM,
+    ram_weights: int = 0,
 ) -> Compiled:
     """Compile `model` for a board, or as portable C without one, as a project of format `form`.
 
     With `feed`, the caller gives the input row by row, and it never lies in RAM as a whole. The fastest kernels
     fill the board, or `room` where that is less.
+    So many bytes of weights, or AUTO, are copied to RAM at the start.
     Raises ModelError, and TargetError when there can be no such project for that board.
     """
     project.check_board(target, form)
@@ -79,8 +83,12 @@ def compile_model(
     symbol = identifier(name or Path(model.path).stem)
     graph = in_best_order(passes.run(model.graph, (numerics,)))
     choices, arena = plan_for(graph, numerics, core, optimize, feed, room.within(target) if target else room)
-    arena = in_regions(graph, choices, arena, rooms(target, form, graph), core.alignment_bytes)
-    program = lower(graph, without(choices, arena.moved), arena, symbol)
+    regions = rooms(target, form, graph)
+    arena = in_regions(graph, choices, arena, regions, core.alignment_bytes)
+    called = without(choices, arena.moved)
+    program, copied = lower(graph, called, arena, symbol), NO_RAM_WEIGHTS
+    if ram_weights:
+        program, copied = in_ram(program, called, target, ram_weights, regions, room.ram_bytes)
     digest = hashlib.sha256(model.data).hexdigest()
     facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)
     runs = facts["environments"]
@@ -89,4 +97,4 @@ def compile_model(
     beside = emit_project(program, form, facts, target, self_test(graph, numerics) if runs else None)
     binaries = {facts["model"]: model.data} if facts["model"] else {}
     text = project.with_manifest(laid_out | beside, binaries, facts)
-    return Compiled(model, graph, arena, program, facts, text, binaries, choices)
+    return Compiled(model, graph, arena, program, facts, text, binaries, choices, copied)

@@ -243,6 +243,8 @@ def _array(data: Data) -> dict[str, Any]:
         "count": max(1, data.data.size),
         "comment": data.comment,
         "plain": data.plain,
+        "qualifier": "" if data.ram else "const ",
+        "placing": "" if data.plain or data.ram else " TG_CONST",
         "lines": "\n".join(_rows(data.data)),
     }
 

@@ -41,8 +41,8 @@ class Attempt:
 
     @property
     def ram_bytes(self) -> int:
-        """The arena: all variables of the model."""
-        return need(self.compiled).arena_bytes
+        """The arena, and constants that are copied to RAM: all variables of the model."""
+        return need(self.compiled).ram_bytes
 
     @property
     def flash_bytes(self) -> int:
@@ -120,6 +120,7 @@ def compile_within(
     goals: Sequence[Optimize],
     limits: Limits,
     feed: bool = False,
+    ram_weights: int = 0,
 ) -> list[Attempt]:
     """Attempts for one goal after another, up to the first that fits; if none does, all of them.
 
@@ -127,7 +128,7 @@ def compile_within(
     """
 
     def attempt(goal: Optimize, room: Room) -> Attempt:
-        compiled = compile_model(model, board, name, numerics, form, goal, feed, room)
+        compiled = compile_model(model, board, name, numerics, form, goal, feed, room, ram_weights)
         budget = weigh(compiled, board, measure(compiled, board)) if board else None
         return Attempt(goal, compiled, budget, limits)
 

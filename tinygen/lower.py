@@ -42,6 +42,8 @@ class Data:
     comment: str
     plain: bool = False
     """Read by the model's user like any array, so never in a memory of its own (AVR's program memory)."""
+    ram: bool = False
+    """Copied to RAM at the start, like any variable with a value."""
 
 
 @dataclass(frozen=True)

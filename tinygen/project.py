@@ -137,6 +137,7 @@ def manifest(
         "cflags": list(core.cflags),
         "arena_bytes": program.plan.arena_bytes,
         "constant_bytes": sum(data.data.nbytes for data in program.data),
+        "ram_constant_bytes": sum(data.data.nbytes for data in program.data if data.ram),
         "stateful": False,
         "inputs": [_port(port) for port in program.inputs],
         "outputs": [_port(port) for port in program.outputs],

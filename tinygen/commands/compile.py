@@ -8,7 +8,17 @@ import click
 
 from tinygen import driver, target
 from tinygen.arena import arena
-from tinygen.commands.options import BOARD, FEED, JSON, MODEL, NUMERICS, OPTIMIZE, SUBGRAPH
+from tinygen.commands.options import (
+    BOARD,
+    FEED,
+    JSON,
+    MODEL,
+    NUMERICS,
+    OPTIMIZE,
+    RAM_WEIGHTS,
+    SUBGRAPH,
+    ram_weight_bytes,
+)
 from tinygen.commands.output import print_json, refuse
 from tinygen.limits import Limits, Refusal, compile_within
 from tinygen.project import FORMATS, default_format
@@ -32,6 +42,7 @@ from tinygen.variants import Optimize, goals
 @OPTIMIZE
 @click.option("--max-ram", metavar="BYTES", help="Most RAM for the model, its arena: 20000 or 64K.")
 @click.option("--max-flash", metavar="BYTES", help="Most flash for the model: constants, with a board code too.")
+@RAM_WEIGHTS
 @FEED
 @NUMERICS
 @SUBGRAPH
@@ -45,6 +56,7 @@ def compile_command(
     optimize: str | None,
     max_ram: str | None,
     max_flash: str | None,
+    ram_weights: str | None,
     feed: bool,
     numerics: str,
     subgraph: int,
@@ -57,7 +69,8 @@ def compile_command(
 
     limits = Limits(*(memory_size(text) if text else None for text in (max_ram, max_flash)))
     wanted = goals(Optimize(optimize) if optimize else None)
-    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, wanted, limits, feed)
+    copied = ram_weight_bytes(ram_weights)
+    attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, wanted, limits, feed, copied)
     compiled, budget = attempts[-1].compiled, attempts[-1].budget
     if not attempts[-1].fits:
         refuse(Refusal(attempts) if any(attempt.over for attempt in attempts) else budget, as_json)

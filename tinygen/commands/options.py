@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from tinygen.quant import Numerics
+from tinygen.ram_weights import AUTO
+from tinygen.selection import memory_size
 from tinygen.variants import Optimize
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
@@ -30,6 +32,19 @@ OPTIMIZE = click.option(
 FEED = click.option(
     "--feed", is_flag=True, help="The input is given row by row, by NAME_feed(): it never lies in RAM as a whole."
 )
+RAM_WEIGHTS = click.option(
+    "--ram-weights",
+    metavar="BYTES",
+    help="Constants to copy to RAM at the start, those first that make the core wait most for its flash: 20000, 64K, "
+    "or auto for those that pay, in half of the RAM that is left.",
+)
+
+
+def ram_weight_bytes(text: str | None) -> int:
+    """What --ram-weights says; DataError if that is neither a size nor auto."""
+    return AUTO if text == "auto" else memory_size(text or "0")
+
+
 GOAL = click.option(
     "--optimize",
     type=click.Choice([goal.value for goal in Optimize]),

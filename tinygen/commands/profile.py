@@ -8,7 +8,7 @@ import click
 
 from tinygen import driver, target
 from tinygen.budget import weigh
-from tinygen.commands.options import FEED, GOAL, JSON, MODEL, NUMERICS, SUBGRAPH
+from tinygen.commands.options import FEED, GOAL, JSON, MODEL, NUMERICS, RAM_WEIGHTS, SUBGRAPH, ram_weight_bytes
 from tinygen.commands.output import print_json, refuse
 from tinygen.footprint.measure import measure
 from tinygen.profile.profile import choose as choose_emulator
@@ -25,6 +25,7 @@ from tinygen.variants import Optimize
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Show the N costliest layers only.")
 @GOAL
+@RAM_WEIGHTS
 @FEED
 @NUMERICS
 @SUBGRAPH
@@ -35,6 +36,7 @@ def profile_command(
     seed: int,
     top: int | None,
     optimize: str,
+    ram_weights: str | None,
     feed: bool,
     numerics: str,
     subgraph: int,
@@ -45,7 +47,8 @@ def profile_command(
     choose_emulator(place)
     loaded, form = driver.load(model, subgraph), default_format(place)
     goal = Optimize(optimize)
-    compiled = driver.compile_model(loaded, place, None, Numerics(numerics), form, goal, feed)
+    copied = ram_weight_bytes(ram_weights)
+    compiled = driver.compile_model(loaded, place, None, Numerics(numerics), form, goal, feed, ram_weights=copied)
     budget = weigh(compiled, place, measure(compiled, place))
     if not budget.fits:
         refuse(budget, as_json)

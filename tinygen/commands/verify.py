@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tinygen import driver, target
-from tinygen.commands.options import BOARD, FEED, GOAL, JSON, MODEL, NUMERICS, SUBGRAPH
+from tinygen.commands.options import BOARD, FEED, GOAL, JSON, MODEL, NUMERICS, RAM_WEIGHTS, SUBGRAPH, ram_weight_bytes
 from tinygen.commands.output import print_json, progress
 from tinygen.quant import Numerics
 from tinygen.report import tables
@@ -26,6 +26,7 @@ from tinygen.verify.samples import random_samples, read_samples
 @click.option("--interpreter/--no-interpreter", default=True, help="Whether the reference interpreter takes part.")
 @click.option("--emulate", is_flag=True, help="Run the cross-compiled C in an emulator of --board too.")
 @GOAL
+@RAM_WEIGHTS
 @FEED
 @NUMERICS
 @SUBGRAPH
@@ -39,6 +40,7 @@ def verify_command(
     interpreter: bool,
     emulate: bool,
     optimize: str,
+    ram_weights: str | None,
     feed: bool,
     numerics: str,
     subgraph: int,
@@ -49,7 +51,14 @@ def verify_command(
         raise click.UsageError("--emulate needs a board; add --board BOARD")
     place = target.load(board) if board else None
     loaded, goal = driver.load(model, subgraph), Optimize(optimize)
-    compiled = driver.compile_model(loaded, place, numerics=Numerics(numerics), optimize=goal, feed=feed)
+    compiled = driver.compile_model(
+        loaded,
+        place,
+        numerics=Numerics(numerics),
+        optimize=goal,
+        feed=feed,
+        ram_weights=ram_weight_bytes(ram_weights),
+    )
     graph = compiled.model.graph
     data, labels = read_samples(graph, inputs) if inputs else (random_samples(graph, samples, seed), None)
     with progress("verifying", len(data), as_json) as advance:

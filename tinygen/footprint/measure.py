@@ -99,6 +99,7 @@ def _estimated(compiled: Compiled, board: Target, note: str) -> Footprint:
     firmware = is_firmware(compiled)
     code = estimate.code_bytes(compiled, board.core)
     flash, ram = compiled.manifest["constant_bytes"] + code, compiled.manifest["arena_bytes"]
+    ram += compiled.manifest["ram_constant_bytes"]
     reserve = STACK_BYTES if firmware else 0
     if firmware:
         flash += estimate.firmware_code_bytes(board.core)

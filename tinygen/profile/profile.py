@@ -78,7 +78,9 @@ def _alone(compiled: Compiled, board: Target) -> Compiled:
     """The same model as C alone."""
     numerics, goal = Numerics(compiled.manifest["numerics"]), Optimize(compiled.manifest["optimize"])
     feed = compiled.program.fed is not None
-    return compile_model(compiled.model, board, compiled.program.name, numerics, optimize=goal, feed=feed)
+    copied = compiled.manifest["ram_constant_bytes"]
+    name = compiled.program.name
+    return compile_model(compiled.model, board, name, numerics, optimize=goal, feed=feed, ram_weights=copied)
 
 
 def _replay(

@@ -19,6 +19,7 @@ from tinygen.inspection import Inspection, TensorFacts
 from tinygen.limits import Refusal
 from tinygen.profile.counts import Counts
 from tinygen.profile.facts import Profile
+from tinygen.ram_weights import RamWeights
 from tinygen.run.emulator import Emulator
 from tinygen.run.firmware import Firmware
 from tinygen.run.trial import Trial
@@ -107,12 +108,20 @@ def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budg
         table.add_row("arena", kilobytes(facts["arena_bytes"]))
     for line in arena(result.graph, result.plan).lines():
         table.add_row("", line)
+    if result.ram_weights.bytes:
+        table.add_row("weights", _ram_weights(result.ram_weights))
     for name, text in compression.summary(compression.layers(result)):
         table.add_row(name, text)
     table.add_row(
         "written", f"{folder}/ ({len(result.files)} files; include {facts['header']}, call {result.program.entry}())"
     )
     return table
+
+
+def _ram_weights(copied: RamWeights) -> str:
+    """What is copied to RAM, and what that is worth."""
+    saved = "" if copied.saved_cycles is None else f": about {copied.saved_cycles:,} cycles less to wait for the flash"
+    return f"{kilobytes(copied.bytes)} of {copied.layers} layers are read from RAM{saved}"
 
 
 def _footprint(result: Compiled, budget: Budget) -> Iterator[tuple[str, RenderableType]]:
@@ -128,8 +137,10 @@ def _footprint(result: Compiled, budget: Budget) -> Iterator[tuple[str, Renderab
     parts += [f"{'the rest' if found.measured else 'code'} {kilobytes(rest)}"]
     yield "flash", f"{about}{_share(found.flash_bytes, there[FLASH])}: {', '.join(parts)}"
     parts = [f"arena {kilobytes(arena)}"]
+    copied = budget.need.ram_constant_bytes
+    parts += [f"weights {kilobytes(copied)}"] if copied else []
     parts += [f"stack {kilobytes(found.stack_reserve_bytes)}"] if found.stack_reserve_bytes else []
-    variables = found.ram_bytes - arena - found.stack_reserve_bytes
+    variables = found.ram_bytes - arena - copied - found.stack_reserve_bytes
     parts += [f"the rest {kilobytes(variables)}"] if variables else []
     there_bytes = sum(memory.there_bytes for memory in regions)
     yield "RAM", f"{about}{_share(found.ram_bytes, there_bytes)}: {', '.join(parts)}"
