@@ -16,8 +16,9 @@ from tinygen.driver import Compiled
 from tinygen.quant import Numerics
 
 SAME, VALID = 0, 1
-SLIDE, WINDOW, WINDOW_IN_C, V7M = (
-    f"kernels/depthwise_conv_2d.{name}.c.j2" for name in ("dsp", "window.dsp", "window", "v7m")
+SLIDE, LINE, STRIDED, WINDOW, WINDOW_IN_C, V7M = (
+    f"kernels/depthwise_conv_2d.{name}.c.j2"
+    for name in ("dsp", "line.dsp", "strided.dsp", "window.dsp", "window", "v7m")
 )
 
 
@@ -57,11 +58,11 @@ def depthwise(
     build.op("DEPTHWISE_CONV_2D", [x, w, b], [y], "DepthwiseConv2D", **fields)
 
 
-def kernels(result: Compiled, template: str = SLIDE) -> list[str]:
-    """How the sums of each layer are scaled; every layer has the kernel."""
+def kernels(result: Compiled, *templates: str) -> list[str]:
+    """How the sums of each layer are scaled; they have these kernels and no others."""
     functions = {function.name: function for function in result.program.functions}
     called = [functions[call.function] for call in result.program.calls]
-    assert {function.template for function in called} == {template}
+    assert {function.template for function in called} <= set(templates)
     return [function.values["scaling"]["form"] for function in called]
 
 
@@ -82,7 +83,7 @@ def test_random_shapes(board: str) -> None:
         }
         batches, stride = build.pick([1, 1, 2]), build.pick([1, 1, 2])
         depthwise(build, (batches, height, width, depth), stride, per_channel=build.chance(0.7), **choice, **zeros)
-    assert set(kernels(check(build, [board]))) >= {"line", "roundings"}
+    assert set(kernels(check(build, [board]), SLIDE, LINE, STRIDED)) >= {"line", "roundings"}
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -124,7 +125,50 @@ def test_every_length_of_row() -> None:
         depthwise(build, (1, length * stride, 1, 2), stride)
     result = check(build, samples=2)
     assert {function.values["turned"] for function in result.program.functions} == {True, False}
+
+
+def test_slides_of_every_length() -> None:
+    """The same where sums have two roundings."""
+    build = ModelBuilder()
+    for length in (*range(1, 15), 25, 26, 27):
+        depthwise(build, (1, 2, length * 2, 1), 2, y_zero=3)
+        depthwise(build, (1, length, 1, 2), y_zero=3)
+    result = check(build, samples=2)
+    assert {function.template for function in result.program.functions} == {SLIDE}
     assert {function.values["rounds"] for function in result.program.functions} >= {1, 2}
+
+
+@pytest.mark.parametrize("padding", [SAME, VALID])
+@pytest.mark.parametrize(("stride", "template"), [(1, LINE), (2, STRIDED)])
+def test_walks_of_every_length(stride: int, template: str, padding: int) -> None:
+    """Columns one after another, rounds of them, what is left; rows above and below that are not there."""
+    build = ModelBuilder()
+    for length in (*range(4, 16), 25, 26, 27, 40):
+        depthwise(build, (1, 5 + length % 2, length * stride - length % 3, 2), stride, padding, x_zero=length)
+    functions = check(build, samples=2).program.functions
+    assert {function.template for function in functions} == {template}
+    assert {function.values["walk"].rounds for function in functions} > {0, 2}
+    assert {function.values["below"] for function in functions} == {int(padding == SAME)}
+
+
+def test_rows_far_apart() -> None:
+    """Registers that move on by more than one instruction can say."""
+    build = ModelBuilder()
+    depthwise(build, (1, 4, 10, 450))
+    depthwise(build, (1, 40, 4, 60))
+    assert set(kernels(check(build, samples=1), LINE)) == {"line"}
+
+
+def test_which_of_the_three() -> None:
+    """Maps that are too small or too tall, several filters and two roundings are left to the plane."""
+    build = ModelBuilder()
+    depthwise(build, (1, 1, 1, 3))
+    depthwise(build, (1, 3, 9, 3), 2)
+    depthwise(build, (1, 40, 5, 3), 2)
+    depthwise(build, (1, 6, 9, 3), multiplier=2)
+    depthwise(build, (1, 6, 9, 3), 2, y_zero=3)
+    functions = check(build, samples=2).program.functions
+    assert {function.template for function in functions} == {SLIDE}
 
 
 def test_outputs_far_apart() -> None:
@@ -133,7 +177,7 @@ def test_outputs_far_apart() -> None:
     for length, depth, stride in ((6, 900, 1), (7, 700, 1), (5, 2000, 1), (7, 700, 2), (5, 1365, 2), (3, 2048, 2)):
         depthwise(build, (1, 1, length * stride, depth), stride)
         depthwise(build, (1, length * stride, 1, depth), stride)
-    assert set(kernels(check(build, samples=1))) == {"line"}
+    assert set(kernels(check(build, samples=1), SLIDE, LINE)) == {"line"}
 
 
 def test_shapes_of_real_networks() -> None:
@@ -142,7 +186,7 @@ def test_shapes_of_real_networks() -> None:
     depthwise(build, (1, 48, 48, 8))
     depthwise(build, (1, 24, 24, 16), 2)
     depthwise(build, (1, 3, 3, 256))
-    assert set(kernels(check(build, samples=2))) == {"line"}
+    assert set(kernels(check(build, samples=2), LINE, STRIDED)) == {"line"}
 
 
 @pytest.mark.parametrize("weight", [-128, -127, 127])
@@ -221,10 +265,11 @@ def test_cores_without_the_extension() -> None:
 
 @pytest.mark.parametrize("numerics", Numerics)
 def test_the_scratch_is_small(numerics: Numerics) -> None:
-    """A plane with its border; the output lies over the input."""
-    build = ModelBuilder()
-    depthwise(build, (1, 25, 5, 64))
-    assert compiled(build, numerics=numerics).program.plan.arena_bytes == 25 * 5 * 64 + 2 * 7 * 28
+    """A line with its border, a plane, or none; the output lies over the input."""
+    for stride, y_zero, scratch in ((1, -128, 4 * 17), (1, 3, 2 * 17 * 28 + 4 * 25), (2, -128, 0)):
+        build = ModelBuilder()
+        depthwise(build, (1, 25, 15, 64), stride, y_zero=y_zero)
+        assert compiled(build, numerics=numerics).program.plan.arena_bytes == 25 * 15 * 64 + scratch
 
 
 def test_nothing_outside_its_buffers(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from tinygen.ir import Array
 from tinygen.ops import (
     checks,
     depthwise_dsp,
+    depthwise_line_dsp,
     depthwise_mve,
     depthwise_rows_dsp,
+    depthwise_strided_dsp,
     depthwise_v6m,
     depthwise_v7m,
     depthwise_window,
@@ -115,6 +117,22 @@ SPEC = OpSpec(
             depthwise_mve.applies,
             depthwise_mve.params,
             depthwise_mve.rows,
+        ),
+        Variant(
+            "line_dsp",
+            depthwise_line_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_line_dsp.applies,
+            depthwise_line_dsp.params,
+            depthwise_rows_dsp.rows,
+        ),
+        Variant(
+            "strided_dsp",
+            depthwise_strided_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_strided_dsp.applies,
+            depthwise_strided_dsp.params,
+            depthwise_rows_dsp.rows,
         ),
         Variant(
             "dsp",

@@ -131,6 +131,20 @@ def words(rule: Overlap, depth: int = 1) -> str:
     return f"apart from the input, or over it from pixel 0 to {rule.exact[-1] // depth} on"
 
 
+def free_in_plane(window: Geometry, first_rows: Array, rows: Array) -> range:
+    """The pixels of the input that the output of one channel may begin at, when outputs are computed one by one.
+
+    The first of a row needs `first_rows` of the input, the others `rows`; each needs the columns that none before did.
+    """
+    height, width = window.output
+    columns = np.tile(new_spans(window, 1), (height, 1))
+    spans = np.repeat(rows, width, axis=0)
+    spans[::width] = first_rows
+    size = window.input[0] * window.input[1]
+    rule = overlap.of_steps(0, _bytes((spans, columns), (window.input[1], 1)), _singles(height * width), size, size)
+    return range(min(_free(window), -1 if rule.most is None else rule.most) + 1)
+
+
 def _free(window: Geometry) -> int:
     """Pixels that the input has more than the output."""
     return window.input[0] * window.input[1] - window.output[0] * window.output[1]
