@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tinygen.memory.bounds import Forbidden, Item, lower_bound
+from tinygen.memory.ejection import shrink
 from tinygen.memory.exact import arena_end, improve, lowest
 
-WORK = 300_000
-"""Neighbours looked at by the search over orders; one that meets the lower bound ends it."""
-ATTEMPTS = (20, 400)
-"""Fewest and most orders tried."""
+STARTS = 3
+"""Placements that are improved."""
 
 Limits = list[list[tuple[int, int, int]]]
 """For each item: (other, low, high), when offset - offset of other must not be in low <= ... < high."""
@@ -32,15 +30,14 @@ class Placement:
         return self.arena_bytes == self.lower_bound
 
 
-def place(
-    items: Sequence[Item], forbidden: Forbidden, seed: int = 0, orders: Sequence[Sequence[int]] = ()
-) -> Placement:
+def place(items: Sequence[Item], forbidden: Forbidden, orders: Sequence[Sequence[int]] = ()) -> Placement:
     """The smallest arena that a bounded search finds; the same items get the same places.
 
     `forbidden` names a pair in one of its two orders. `orders` of all items are worth a try, as the caller knows more.
     """
     goal = lower_bound(items, forbidden)
-    offsets = _search(items, limits(len(items), forbidden), goal, seed, orders)
+    near = limits(len(items), forbidden)
+    offsets = shrink(items, near, _in_some_order(items, near, goal, orders), goal)
     if arena_end(items, offsets) > goal:
         offsets, goal = improve(items, forbidden, offsets, goal)
     return Placement(tuple(offsets), arena_end(items, offsets), goal)
@@ -56,10 +53,8 @@ def limits(count: int, forbidden: Forbidden) -> Limits:
     return found
 
 
-def _search(
-    items: Sequence[Item], near: Limits, goal: int, seed: int, hints: Sequence[Sequence[int]] = ()
-) -> list[int]:
-    """Greedy placing in several orders; then the best of them changed at random, what stands out placed earlier."""
+def _in_some_order(items: Sequence[Item], near: Limits, goal: int, hints: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The best offsets that greedy placing finds in several orders."""
     numbers = range(len(items))
     weight = [items[i].bytes + sum(high - low for _, low, high in near[i]) for i in numbers]
     orders = [
@@ -70,26 +65,15 @@ def _search(
         list(reversed(numbers)),
         _outwards(items, near),
     ]
-    best: list[int] = []
-    for start in orders:
-        largest = max(start, key=lambda i: items[i].bytes, default=0)
-        for high in (frozenset[int](), frozenset({largest}), frozenset(start[1::2]), frozenset(start)):
-            offsets = _greedy(items, near, start, high, max(goal, arena_end(items, best) - 1) if best else goal)
-            if not best or arena_end(items, offsets) < arena_end(items, best):
-                best, order, upper = offsets, start, high
-            if arena_end(items, best) <= goal:
-                return best
-    chance = random.Random(seed)
-    work = sum(map(len, near)) + len(items) + 1
-    for _ in range(min(max(WORK // work, ATTEMPTS[0]), ATTEMPTS[1])):
-        ceiling = max(goal, arena_end(items, best) - 1)
-        changed, turned = _changed(items, order, upper, best, ceiling, chance)
-        offsets = _greedy(items, near, changed, turned, ceiling)
-        if arena_end(items, offsets) <= arena_end(items, best):
-            best, order, upper = offsets, changed, turned
-        if arena_end(items, best) <= goal:
-            break
-    return best
+    found: list[list[int]] = []
+    for order in orders:
+        largest = max(order, key=lambda i: items[i].bytes, default=0)
+        for high in (frozenset[int](), frozenset({largest}), frozenset(order[1::2]), frozenset(order)):
+            least = min((arena_end(items, offsets) for offsets in found), default=goal + 1)
+            found.append(_greedy(items, near, order, high, max(goal, least - 1)))
+            if arena_end(items, found[-1]) <= goal:
+                return found[-1:]
+    return sorted(found, key=lambda offsets: arena_end(items, offsets))[:STARTS]
 
 
 def _outwards(items: Sequence[Item], near: Limits) -> list[int]:
@@ -102,24 +86,6 @@ def _outwards(items: Sequence[Item], near: Limits) -> list[int]:
         left.discard(item)
         touching = (touching | {other for other, _, _ in near[item]}) & left
     return order
-
-
-def _changed(
-    items: Sequence[Item],
-    order: Sequence[int],
-    upper: frozenset[int],
-    offsets: Sequence[int],
-    ceiling: int,
-    chance: random.Random,
-) -> tuple[list[int], frozenset[int]]:
-    """Another order and another choice of what goes high: an item, often one that stands out, is moved to the front."""
-    out = [n for n, item in enumerate(order) if offsets[item] + items[item].bytes > ceiling]
-    moved = chance.choice(out) if out and chance.random() < 0.6 else chance.randrange(len(order))
-    to = chance.randrange(moved + 1)
-    changed = [*order[:to], order[moved], *order[to:moved], *order[moved + 1 :]]
-    if chance.random() < 0.5:
-        upper = upper ^ {chance.choice(order)}
-    return changed, upper
 
 
 def _greedy(

@@ -1,0 +1,102 @@
+"""Turns placed items into a smaller arena: each goes where it drives out the least, what it drives out is placed next.
+
+Items have a weight that grows whenever they had to drive out another, so that those that are hard to place come to
+stay: as in "guided ejection search", which Nagata and Braysy (2009) use for the routes of vehicles.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tinygen.ir import Array
+from tinygen.memory.bounds import Item
+from tinygen.memory.exact import arena_end
+
+MOVES = 12_000
+"""Items placed, in all attempts together."""
+ATTEMPT = 1_000
+"""Items placed in one attempt, at most."""
+PARTS = (8, 64, None)
+"""Attempts are for arenas smaller by these parts of what is above the goal; by one byte at the last."""
+OUTSIDE = -(1 << 40)
+"""The offset of an item that has no place: too far from all to touch them."""
+
+
+def shrink(
+    items: Sequence[Item], near: Sequence[Sequence[tuple[int, int, int]]], starts: Sequence[Sequence[int]], goal: int
+) -> list[int]:
+    """The offsets of the smallest arena found from any of `starts`, the smallest first; none under `goal` bytes is looked for.
+
+    `near` has for each item (other, low, high), when offset - offset of other must not be in low <= ... < high.
+    """
+    search = _Search(items, near)
+    best = [*starts[0]]
+    tries = _tries(starts)
+    start, part = next(tries)
+    while search.left > 0 and (end := arena_end(items, best)) > goal:
+        limit = end - 1 if part is None else max(goal, end - 1 - (end - goal) // part)
+        found = search.fit(best if start is None else start, limit)
+        if found is not None:
+            best = found
+        else:
+            start, part = next(tries)
+    return best
+
+
+def _tries(starts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int] | None, int | None]]:
+    """What to begin with, and how much smaller the arena is to be: the best one, in turn with each start."""
+    for start in itertools.cycle(starts):
+        yield from itertools.product((None, start), PARTS)
+
+
+class _Search:
+    """Items, and what restricts each as arrays."""
+
+    def __init__(self, items: Sequence[Item], near: Sequence[Sequence[tuple[int, int, int]]]) -> None:
+        self.items, self.left, self.chance = items, MOVES, random.Random(0)
+        limits = [np.array(found, np.int64).reshape(-1, 3).T for found in near]
+        self.others = [found[0] for found in limits]
+        self.lows = [found[1] for found in limits]
+        self.highs = [found[2] for found in limits]
+
+    def fit(self, offsets: Sequence[int], limit: int) -> list[int] | None:
+        """Offsets within `limit` bytes, found from `offsets` on; None when that takes too long."""
+        placed: Array = np.array(offsets, np.int64)
+        weights: Array = np.ones(len(self.items))
+        waiting = {i for i, item in enumerate(self.items) if offsets[i] + item.bytes > limit}
+        placed[list(waiting)] = OUTSIDE
+        for _ in range(min(ATTEMPT, self.left)):
+            if not waiting:
+                return [int(offset) for offset in placed]
+            self.left -= 1
+            item = max(waiting, key=lambda i: (self.items[i].bytes, self.chance.random()))
+            waiting.discard(item)
+            place, out = self._place(item, placed, weights, limit)
+            if place < 0:
+                return None
+            weights[item] += bool(out)
+            placed[item] = place
+            placed[list(out)] = OUTSIDE
+            waiting |= out
+        return None
+
+    def _place(self, item: int, placed: Array, weights: Array, limit: int) -> tuple[int, set[int]]:
+        """The place where an item drives out the least weight, and what that is; -1 if it is too large for any."""
+        size, alignment = self.items[item].bytes, self.items[item].alignment
+        highest = (limit - size) // alignment * alignment
+        if highest < 0:
+            return -1, set()
+        others = self.others[item]
+        lows, highs = placed[others] + self.lows[item], placed[others] + self.highs[item]
+        ends = (np.array([0, highest]), -(-highs // alignment) * alignment, (lows - 1) // alignment * alignment)
+        places = np.unique(np.concatenate(ends))
+        places = places[(places >= 0) & (places <= highest)]
+        touched = (lows[:, None] <= places) & (places < highs[:, None])
+        costs = weights[others] @ touched
+        cheapest = np.flatnonzero(costs == costs.min())
+        chosen = int(cheapest[self.chance.randrange(len(cheapest))])
+        return int(places[chosen]), {int(other) for other in others[touched[:, chosen]]}
