@@ -15,7 +15,7 @@ from tinygen import compression, target
 from tinygen.budget import model_code_bytes, weigh
 from tinygen.footprint.measure import measure
 from tinygen.ir import Array
-from tinygen.ops import pointwise_dsp
+from tinygen.ops import pointwise_chain_dsp
 from tinygen.variants import Optimize
 
 SHAPE = 64, 1, 1, 64
@@ -93,12 +93,12 @@ def test_verify_and_profile_with_the_kernels_that_are_asked_for(tmp_path: Path) 
     board = ("--board", "nucleo_l4r5zi")
     verdict = as_json("verify", path, *board, "--emulate", "--samples", "1", "--optimize", "compact")
     assert verdict["difference"] is None
-    for goal, kernel in (("speed", "conv_2d.pointwise.shared.dsp"), ("compact", "conv_2d.pointwise.packed.dsp")):
+    for goal, kernel in (("speed", "conv_2d.pointwise.chain.dsp"), ("compact", "conv_2d.pointwise.packed.dsp")):
         assert [layer["kernel"] for layer in as_json("profile", path, *board, "--optimize", goal)["layers"]] == [kernel]
 
 
 def test_the_function_behind_a_packed_kernel_is_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointwise_dsp, "FEW_OUTPUTS", 0)
+    monkeypatch.setattr(pointwise_chain_dsp, "applies", lambda context: False)
     build, board = model(few_values(ModelBuilder(), SHAPE, 8)), target.load("nucleo_l4r5zi")
     packed, plain = (compiled(build, board.name, goal) for goal in (Optimize.COMPACT, Optimize.SPEED))
     sizes = [model_code_bytes(result, measure(result, board)) for result in (packed, plain)]

@@ -12,19 +12,18 @@ import pytest
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled, forms
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
-from tinygen.ops import pointwise_dsp
+from tinygen.ops import pointwise_chain_dsp
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
 KERNEL = "tg_conv_2d_pointwise_"
 OWN = "tg_conv_2d_pointwise_dsp_s8"
-SHARED = "tg_conv_2d_pointwise_shared_dsp_s8"
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No layer shares its kernel with others."""
-    monkeypatch.setattr(pointwise_dsp, "FEW_OUTPUTS", 0)
+def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer has a kernel of chained pixels."""
+    monkeypatch.setattr(pointwise_chain_dsp, "applies", lambda context: False)
 
 
 def pointwise(
@@ -58,11 +57,10 @@ def others(build: ModelBuilder) -> None:
     assert names and not any("dsp" in name for name in names), names
 
 
-@pytest.mark.parametrize("few_outputs", [0, pointwise_dsp.FEW_OUTPUTS], ids=["own", "shared"])
+@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("board", BOARDS)
-def test_random_shapes(board: str, few_outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_shapes(board: str) -> None:
     """Any pixels, inputs and channels, all zero points, outputs of one sign and of both, limits inside the range."""
-    monkeypatch.setattr(pointwise_dsp, "FEW_OUTPUTS", few_outputs)
     build = ModelBuilder(np.random.default_rng(BOARDS.index(board)))
     rng = build.rng
     for _ in range(16):
@@ -75,7 +73,7 @@ def test_random_shapes(board: str, few_outputs: int, monkeypatch: pytest.MonkeyP
     assert set(forms(check(build, [board]), KERNEL)) == {"line", "roundings"}
 
 
-@pytest.mark.usefixtures("own")
+@pytest.mark.usefixtures("pairs")
 def test_every_number_of_inputs() -> None:
     """Steps, rounds of steps, those behind, inputs behind the last whole word."""
     build = ModelBuilder()
@@ -90,21 +88,7 @@ def test_every_number_of_inputs() -> None:
     assert rounds >= {(1, 0, 0), (1, 1, 0), (4, 3, 3), (4, 4, 0), (2, 15, 1), (2, 16, 0), (4, 15, 3)}
 
 
-def test_small_layers_share_a_kernel() -> None:
-    """Every number of inputs in rounds of steps and behind the last whole word, odd pixels, odd channels."""
-    build = ModelBuilder()
-    for depth in (*range(3, 12), *range(31, 40), 66, 127):
-        shape = 2, 1 + depth % 3, 1 + depth % 4, depth
-        pointwise(build, shape, 4 + depth % 5, slope=0.01 / np.sqrt(depth))
-    pointwise(build, (1, 1, 6, 16), 8)
-    result = check(build, samples=2, numerics=Numerics.TFLM)
-    assert set(forms(result, KERNEL)) == {"line"}
-    shared = [function for function in result.program.functions if function.name.startswith(SHARED)]
-    assert len(shared) == len({str(function.values["finish"]) for function in shared}) <= 2
-    own = [call.function for call in result.program.calls if not call.function.startswith(SHARED)]
-    assert own and all(name.startswith(OWN) for name in own)
-
-
+@pytest.mark.usefixtures("pairs")
 def test_shapes_of_real_networks() -> None:
     build = ModelBuilder()
     for shape, filters in (((1, 25, 5, 64), 64), ((1, 48, 48, 8), 16), ((1, 3, 3, 256), 256), ((1, 6, 6, 72), 12)):
@@ -112,6 +96,7 @@ def test_shapes_of_real_networks() -> None:
     assert set(forms(check(build, samples=2), KERNEL)) == {"line"}
 
 
+@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("spread", [1.0, 1.2, 40.0])
 def test_outputs_of_both_signs(spread: float) -> None:
     """One shift for the layer, or one for each channel."""
@@ -126,6 +111,7 @@ def test_outputs_of_both_signs(spread: float) -> None:
     assert any(one_shift) if spread < 2 else not any(one_shift)
 
 
+@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("weight", [-127, 127])
 def test_weights_and_biases_at_their_ends(golden: Golden, weight: int) -> None:
     """The bias of a channel that is always at a limit, and those on whose account a sum can have 32 bits."""
@@ -138,6 +124,7 @@ def test_weights_and_biases_at_their_ends(golden: Golden, weight: int) -> None:
     check_model(build.finish(), golden)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_least_weights() -> None:
     """-128 may be an even channel's, or an odd one's beside a weight that is not negative; else plain C takes over."""
     build, other = ModelBuilder(), ModelBuilder()
@@ -154,6 +141,7 @@ def test_least_weights() -> None:
     check(other)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_a_sum_that_a_pair_cannot_hold() -> None:
     build, other = ModelBuilder(), ModelBuilder()
     pointwise(build, (1, 1, 2, 510), 4, x_zero=0, weights=127, slope=1e-4)
@@ -162,6 +150,7 @@ def test_a_sum_that_a_pair_cannot_hold() -> None:
     others(other)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_zero_filters_and_filters_that_hardly_matter() -> None:
     build = ModelBuilder()
     weights = build.rng.integers(-127, 128, (8, 1, 1, 24))
@@ -172,6 +161,7 @@ def test_zero_filters_and_filters_that_hardly_matter() -> None:
     check(build, samples=3)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_other_layers_are_left_to_plain_c() -> None:
     """Three channels, outputs of both signs beside sums that are scaled up."""
     build = ModelBuilder()
@@ -181,6 +171,7 @@ def test_other_layers_are_left_to_plain_c() -> None:
     check(build)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_equal_shapes_share_a_kernel() -> None:
     build = ModelBuilder()
     for _ in range(3):
@@ -188,12 +179,12 @@ def test_equal_shapes_share_a_kernel() -> None:
     assert len(check(build).program.functions) == 1
 
 
+@pytest.mark.usefixtures("pairs")
 def test_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     pointwise(build, (1, 5, 5, 67), 9, RELU6)
     pointwise(build, (1, 5, 5, 16), 8, y_zero=3, slope=0.001, scale_spread=9.0)
     pointwise(build, (1, 5, 5, 16), 8, y_zero=3, slope=0.001, scale_spread=1.0)
-    pointwise(build, (1, 5, 5, 15), 9)
     names = {function.name.rpartition("_")[0] for function in compiled(build).program.functions}
-    assert names == {OWN, SHARED}
+    assert names == {OWN}
     check_compilers(build, tmp_path)

@@ -127,7 +127,7 @@ def test_zeros_that_do_not_pay() -> None:
     pointwise(build, (1, 4, 4, 64), 32, weights=pairs_of_zeros(build, (32, 1, 1, 64), 0.9))
     scattered = build.rng.integers(-127, 128, (32, 1, 1, 64)) * (build.rng.random((32, 1, 1, 64)) < 0.4)
     pointwise(build, (1, 4, 4, 64), 32, weights=scattered)
-    assert set(templates(compiled(build, M4, Optimize.SPEED))) == {"conv_2d.pointwise.shared.dsp"}
+    assert set(templates(compiled(build, M4, Optimize.SPEED))) == {"conv_2d.pointwise.chain.dsp"}
 
 
 def test_compilers(tmp_path: Path) -> None:

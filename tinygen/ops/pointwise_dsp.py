@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from tinygen.ops import byte_pairs, dsp, overlap, weighted
 from tinygen.ops.byte_pairs import WORD_BYTES, Finish
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel
 
+TEMPLATE = "kernels/conv_2d.pointwise.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 PIXELS, CHANNELS = 2, 4
 """Of a block: 8 sums, as many as the registers hold beside what the inner loop needs."""
@@ -25,17 +24,12 @@ SMALL_MACS = 2**14
 """Layers, or rows of one, below it take few steps: 8 % more of little time, for half the code."""
 LONE_CYCLES = 0.65
 """Of those of two pixels, for one alone."""
+STEP_CYCLES, STORE_CYCLES = 15, 72
+"""Of a block."""
 MOST_ROW = 15
 """Pixels of which one alone is worth code of its own."""
 UNROLLED_WORDS = 4
 """Words of four inputs of each pixel that are widened in a round, at most."""
-
-FEW_OUTPUTS = 2**12
-"""A layer of so many shares its code with others: each eight outputs take about 10 cycles more."""
-ROUND_STEPS = 16
-"""Steps of that inner loop."""
-STEP_BYTES = 56
-"""Of a step: 14 instructions of 4 bytes."""
 
 
 def applies(context: Context) -> bool:
@@ -51,6 +45,14 @@ def fits(context: Context, found: Sums) -> bool:
     channels = len(found.rows)
     many = channels <= MOST_CHANNELS and context.output.size >= PIXELS * channels
     return many and byte_pairs.fit(found, CHANNELS)
+
+
+def cycles(context: Context) -> float:
+    """About what it takes: enough to choose between kernels."""
+    depth, channels = context.input(0).shape[3], context.output.shape[3]
+    twos, lone = divmod(context.output.size // channels, PIXELS)
+    pairs = twos + (LONE_CYCLES if lone and twos * PIXELS < MOST_ROW else lone)
+    return -(-channels // CHANNELS) * pairs * (-(-depth // 2) * STEP_CYCLES + STORE_CYCLES)
 
 
 def params(context: Context) -> Kernel:
@@ -70,24 +72,6 @@ def own_params(context: Context) -> Kernel:
         return dense
     lone = loop(values["steps"] - 1, MOST_STEPS)
     return replace(dense, values={**values, "lone": lone}, scratch_bytes=PIXELS * values["steps"] * WORD_BYTES)
-
-
-def shares(context: Context) -> bool:
-    """Few outputs, stored in the usual way; not rows of one pixel after another, each of which is a call."""
-    image = context.output.shape[1] > 1
-    if not image or context.output.size > FEW_OUTPUTS or context.input(0).shape[3] <= 2 or not applies(context):
-        return False
-    finish = params(context).values["finish"]
-    return finish["form"] == "line" and finish["clamp"] is None
-
-
-def shared_params(context: Context) -> Kernel:
-    """`params` of the kernel that takes its sizes from its words: one for all layers whose outputs are stored alike."""
-    own = params(context)
-    sizes = [own.values[size] for size in ("pixels", "in_channels", "out_channels", "blocks_words")]
-    words = np.concatenate([sizes, own.constants[0].data]).astype(np.int32)
-    values = {"finish": own.values["finish"], "round_steps": ROUND_STEPS, "step_bytes": STEP_BYTES}
-    return replace(own, values=values, constants=(Constant("words", words),))
 
 
 def kernel(context: Context, found: Sums, finish: Finish) -> Kernel:
