@@ -17,6 +17,7 @@ from tests.small_models import convolution, two_convolutions
 from tests.tagged_arena import TaggedModel
 from tests.test_firmware import assert_equal, cmake_elf, tried
 from tinygen import reference, target
+from tinygen.arena import arena
 from tinygen.budget import Budget, weigh
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.footprint.build import build
@@ -233,6 +234,16 @@ def test_what_is_counted(tmp_path: Path) -> None:
     assert abs(found.footprint.ram_bytes - sum(sizes.values())) < 16
     ram = {memory.name: memory.needed_bytes for memory in found.memories if memory.kind == "RAM"}
     assert list(ram) == ["RAM with the stack", "arena in ccm"] and sum(ram.values()) == found.footprint.ram_bytes
+
+
+def test_what_lies_where_is_said() -> None:
+    result = compiled(FOR_F303, "nucleo_f303re")
+    lines = list(arena(result.graph, result.plan).lines())
+    assert "among the variables, 59,392 bytes: t3 (20,480), t6 (20,480), t9 (18,432)" in lines
+    assert [line for line in lines if line.startswith("in ccm, 14,608 bytes: t12 (14,336), t0 (1,024), scratch of ")]
+    [share] = arena(result.graph, compiled(two_convolutions(), "nucleo_h743zi").plan).as_json()["shares"][:1]
+    assert share["region"] == "dtcm"
+    assert not list(arena(result.graph, compiled(FOR_F303, "nucleo_f746zg").plan).shares)
 
 
 def test_boards_that_fit_with_several_regions() -> None:

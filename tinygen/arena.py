@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygen.ir import Graph
 from tinygen.memory.peak import Held, peak
-from tinygen.memory.plan import Plan
+from tinygen.memory.plan import ArenaPart, Plan
 
 AT_START, AT_END = "model inputs", "model outputs"
+AMONG_VARIABLES = "among the variables"
 MAX_NAME = 60
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,15 @@ class Content:
     bytes: int
     shared_bytes: int
     """Of these, bytes that something named before it has too: it is written over what dies then."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the arena: its region of RAM, empty for the one for variables, and the largest that lie there."""
+
+    region: str
+    bytes: int
+    contents: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class Arena:
     """The largest first."""
     layers_by_rows: int
     """Layers that are computed row by row."""
+    shares: tuple[Share, ...] = ()
+    """Where it lies, if not among the ordinary variables as a whole."""
 
     @property
     def is_optimal(self) -> bool:
@@ -55,6 +68,9 @@ class Arena:
             above = 100 * (self.bytes / self.least_bytes - 1)
             yield f"at most {above:.1f} % above what these kernels need in this order: {self.least_bytes:,} bytes"
         yield f"fullest at {self.peak_at}: {', '.join(map(_text, self.contents))}"
+        for share in self.shares:
+            where = f"in {share.region}" if share.region else AMONG_VARIABLES
+            yield f"{where}, {share.bytes:,} bytes: {', '.join(share.contents)}"
         if self.layers_by_rows:
             yield f"computed row by row: {self.layers_by_rows} {'layer' if self.layers_by_rows == 1 else 'layers'}"
 
@@ -67,13 +83,30 @@ def arena(graph: Graph, plan: Plan) -> Arena:
         at = graph.nodes[found.step].location
     contents = tuple(Content(_name(graph, held), held.part.bytes, found.shared_bytes(held)) for held in found.held)
     rows = sum(run.last - run.first + 1 for run in plan.runs)
-    return Arena(plan.arena_bytes, plan.lower_bound, at, found.bytes, contents, rows)
+    shares = tuple(_share(graph, plan, part) for part in plan.parts)
+    return Arena(plan.arena_bytes, plan.lower_bound, at, found.bytes, contents, rows, shares)
+
+
+def _share(graph: Graph, plan: Plan, part: ArenaPart) -> Share:
+    """What lies in a part; the rows of a tensor, each a buffer of its own, count as one."""
+    taken: dict[str, int] = {}
+    for buffer, offset in plan.buffers:
+        if part.start <= offset < part.start + part.bytes:
+            name = short(_named(graph, buffer.tensors, buffer.scratch_of))
+            taken[name] = taken.get(name, 0) + buffer.bytes
+    largest = sorted(taken.items(), key=lambda one: (-one[1], one[0]))
+    more = [f"{len(largest) - MOST_NAMED} more"] if len(largest) > MOST_NAMED else []
+    return Share(part.region, part.bytes, tuple([f"{name} ({size:,})" for name, size in largest[:MOST_NAMED]] + more))
 
 
 def _name(graph: Graph, held: Held) -> str:
-    if held.part.tensors:
-        return graph.tensors[held.part.tensors[0]].name
-    return f"scratch of {', '.join(graph.nodes[node].location for node in held.buffer.scratch_of)}"
+    return _named(graph, held.part.tensors, held.buffer.scratch_of)
+
+
+def _named(graph: Graph, tensors: Sequence[int], scratch_of: Sequence[int]) -> str:
+    if tensors:
+        return graph.tensors[tensors[0]].name
+    return f"scratch of {', '.join(graph.nodes[node].location for node in scratch_of)}"
 
 
 def _text(content: Content) -> str:
