@@ -14,6 +14,8 @@ from tests.oracles import check_model
 from tests.overlap_harness import Layers, check_tight, layers
 from tests.rows_harness import check_rows
 from tests.test_convolution_dsp import SAME, VALID, convolution
+from tests.test_depthwise_dsp import depthwise
+from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import slope, window_of
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v6m import BOARDS, CROSS, MATRIX, WIDENED, check, check_kernel, compiles, scaled
@@ -141,6 +143,18 @@ def test_compilers(tmp_path: Path) -> None:
         pointwise(build, (1, 3, 3, 600), 8, RELU6, y_zero=y_zero, slope=0.001)
         convolution(build, (2, 5, 6, 3), y_zero=y_zero)
     compiles(build, tmp_path, CROSS[:2])
+
+
+def test_nothing_outside_its_buffers(tmp_path: Path) -> None:
+    """Scratch included: the C beside the instructions, with poisoned bytes between all buffers."""
+    build = ModelBuilder()
+    for depth in (3, 8):
+        pointwise(build, (2, 5, 7, depth), 6)
+        convolution(build, (2, 7, 6, depth), 6)
+        convolution(build, (1, 7, 6, depth), 6, (2, 3), (2, 2), padding=VALID)
+        depthwise(build, (1, 7, 6, depth))
+        depthwise(build, (1, 6, 7, depth), 2)
+    check_sanitized(build.finish(), tmp_path, "cortex-m0plus")
 
 
 def windows(seed: int, pixels: bool) -> Layers:

@@ -32,6 +32,7 @@ from tinygen.ops import (
     window_rows,
     window_walk,
     winograd_dsp,
+    winograd_v6m,
 )
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Rows, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
@@ -362,6 +363,14 @@ SPEC = OpSpec(
             winograd_dsp.applies,
             winograd_dsp.flash_params,
             saves=winograd_dsp.saved_cycles_in_flash,
+        ),
+        Variant(
+            "winograd_v6m",
+            winograd_v6m.TEMPLATE,
+            frozenset({"armv6m"}),
+            winograd_v6m.applies,
+            winograd_v6m.params,
+            saves=winograd_v6m.saved_cycles,
         ),
     ),
 )

@@ -46,7 +46,7 @@ STARTS, SHIFTS = 4, 2
 
 
 @dataclass(frozen=True, eq=False)
-class _Scales:
+class Scales:
     """What turns the sums of a layer into outputs."""
 
     line: ScaledLine
@@ -69,7 +69,7 @@ def applies(context: Context) -> bool:
     if not whole or not dense or context.output.size < LEAST_OUTPUTS * channels or channels < CHANNELS:
         return False
     found = dsp.sums(context, OPERANDS)
-    return lanes.fit(_in_lines(found, window)) and _scales(context, found) is not None
+    return lanes.fit(_in_lines(found, window)) and scales_of(context, found) is not None
 
 
 def params(context: Context) -> Kernel:
@@ -135,7 +135,7 @@ def _rule(context: Context, window: Geometry, tile: int) -> Overlap:
 
 def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kernel:
     found = dsp.sums(context, OPERANDS)
-    scales = _scales(context, found)
+    scales = scales_of(context, found)
     assert scales is not None  # proved by applies
     lined = _in_lines(found, window)
     steps = lined.rows.shape[1] // INPUTS
@@ -182,7 +182,7 @@ def _numbers(context: Context, window: Geometry, tile: int, line: int, blocks: i
     ]
 
 
-def _scales(context: Context, found: Sums) -> _Scales | None:
+def scales_of(context: Context, found: Sums) -> Scales | None:
     """The cheapest that is proved exact; None when there is none.
 
     Sums may start anywhere, but where outputs of both signs are rounded away from zero, and need a kink there: with the
@@ -191,16 +191,16 @@ def _scales(context: Context, found: Sums) -> _Scales | None:
     steps, bias = lanes.steps(context, OPERANDS, found), found.bias
     starts, none = np.array(byte_pairs.block_starts(len(bias), CHANNELS)), np.zeros((len(bias), 0), np.int64)
     if line := scaled_line.search(steps, starts, CHANNELS):
-        return _Scales(line, np.zeros_like(bias), none)
+        return Scales(line, np.zeros_like(bias), none)
     biased = lanes.moved(steps, bias)
     if line := scaled_line.search(biased, starts, CHANNELS, kinked=True):
-        return _Scales(line, bias, none)
+        return Scales(line, bias, none)
     low, high = _bounds(steps)
     middle = (low + high) // 2
     for start, kinked in ((-middle, False), (bias, True)):
         bounded = lanes.moved(replace(steps, least=low, most=high), start)
         if line := scaled_line.search(bounded, starts, CHANNELS, kinked):
-            return _Scales(line, start, np.stack([bounded.least, bounded.most], axis=1))
+            return Scales(line, start, np.stack([bounded.least, bounded.most], axis=1))
     return None
 
 
@@ -210,7 +210,7 @@ def _bounds(steps: Steps) -> tuple[Array, Array]:
     return low, np.maximum(low, np.minimum(steps.most, steps.first[:, -1]))
 
 
-def _block(found: Sums, scales: _Scales, start: int) -> Array:
+def _block(found: Sums, scales: Scales, start: int) -> Array:
     """The first channel, where its sums start, what scales them, and the weights."""
     channels = slice(start, start + CHANNELS)
     pairs = scales.start[channels].reshape(-1, 2)
