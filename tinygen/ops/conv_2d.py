@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,8 @@ from tinygen.ops.window_walk import Span
 
 TEMPLATE = "kernels/conv_2d.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
+PLAIN = ""
+"""In place of an extension: any core."""
 
 
 def check(context: Context) -> None:
@@ -145,6 +147,207 @@ def cost(context: Context) -> Cost:
     return Cost(context.output.size * (filters.size // filters.shape[0]), context.output.size)
 
 
+def _variant(
+    extension: str,
+    name: str,
+    template: str,
+    when: Callable[[Context], bool],
+    params: Callable[[Context], Kernel],
+    rows: Callable[[Context], Rows | None] | None = None,
+    **more: Any,
+) -> Variant:
+    """One for cores with that extension."""
+    return Variant(name, template, frozenset({extension} - {PLAIN}), when, params, rows, **more)
+
+
+def _pointwise_variant(
+    extension: str, name: str, template: str, when: Callable[[Context], bool], *functions: Any, **more: Any
+) -> Variant:
+    """The same for convolutions that read every pixel once."""
+    return _variant(
+        extension, name, template, lambda context: _is_pointwise(context) and when(context), *functions, **more
+    )
+
+
+VARIANTS = (
+    _pointwise_variant(
+        "mve", "pointwise_mve", pointwise_mve.TEMPLATE, pointwise_mve.applies, pointwise_mve.params, pointwise_mve.rows
+    ),
+    _pointwise_variant(
+        "dsp",
+        "pointwise_sparse_dsp",
+        "kernels/conv_2d.pointwise.sparse.dsp.c.j2",
+        compressed_dsp.pointwise_is_sparse,
+        compressed_dsp.sparse_pointwise,
+        block=pointwise_dsp.PIXELS,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "pointwise_chain_dsp",
+        pointwise_chain_dsp.TEMPLATE,
+        pointwise_chain_dsp.applies,
+        pointwise_chain_dsp.params,
+        pointwise_chain_dsp.rows,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "pointwise_dsp",
+        pointwise_dsp.TEMPLATE,
+        pointwise_dsp.applies,
+        pointwise_dsp.own_params,
+        block=pointwise_dsp.PIXELS,
+        partial=pointwise_dsp.LONE_CYCLES,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "one_pixel_sparse_dsp",
+        "kernels/matrix_vector.sparse.dsp.c.j2",
+        compressed_dsp.vector_is_sparse,
+        compressed_dsp.sparse_vector,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "one_pixel_dsp",
+        "kernels/matrix_vector.dsp.c.j2",
+        fully_connected_dsp.applies,
+        fully_connected_dsp.params,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "one_pixel_direct_dsp",
+        "kernels/matrix_vector.dsp.c.j2",
+        fully_connected_dsp.direct_applies,
+        fully_connected_dsp.direct_params,
+    ),
+    _variant(
+        "armv6m",
+        "widened_v6m",
+        convolution_widened_v6m.TEMPLATE,
+        convolution_widened_v6m.applies,
+        convolution_widened_v6m.params,
+        convolution_widened_v6m.rows,
+    ),
+    _pointwise_variant("armv6m", "pointwise_v6m", "kernels/matrix.v6m.c.j2", matrix_v6m.applies, matrix_v6m.params),
+    _variant(
+        "mve", "mve", convolution_mve.TEMPLATE, convolution_mve.applies, convolution_mve.params, convolution_mve.rows
+    ),
+    _variant(
+        "dsp",
+        "sparse_dsp",
+        compressed_dsp.SPARSE_CONVOLUTION,
+        compressed_dsp.convolution_is_sparse,
+        compressed_dsp.sparse_convolution,
+        compressed_dsp.sparse_convolution_rows,
+    ),
+    _variant(
+        "dsp",
+        "dsp",
+        convolution_dsp.TEMPLATE,
+        convolution_dsp.applies,
+        convolution_dsp.own_params,
+        convolution_dsp.own_rows,
+    ),
+    _pointwise_variant(
+        "armv7m",
+        "pointwise_v7m",
+        "kernels/conv_2d.v7m.c.j2",
+        convolution_v7m.applies,
+        convolution_v7m.params,
+        convolution_v7m.rows,
+    ),
+    _pointwise_variant(
+        "armv7m", "pointwise_pixels_v7m", "kernels/matrix.v7m.c.j2", matrix_v6m.applies, lanes_v7m.matrix
+    ),
+    _pointwise_variant(PLAIN, "pointwise_sparse", "kernels/conv_2d.pointwise.sparse.c.j2", _is_sparse, sparse_params),
+    Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
+    _variant(
+        "armv6m", "v6m", convolution_v6m.TEMPLATE, convolution_v6m.applies, convolution_v6m.params, convolution_v6m.rows
+    ),
+    _variant("armv7m", "v7m", "kernels/conv_2d.v7m.c.j2", convolution_v7m.applies, convolution_v7m.params),
+    _variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
+    _variant(PLAIN, "sparse", "kernels/conv_2d.sparse.c.j2", _is_sparse, sparse_params),
+    Variant("c", TEMPLATE, rows=rows),
+)
+COMPACT = (
+    _pointwise_variant(
+        "dsp",
+        "pointwise_packed_dsp",
+        "kernels/conv_2d.pointwise.packed.dsp.c.j2",
+        compressed_dsp.pointwise_packs,
+        compressed_dsp.packed_pointwise,
+        packed_words.no_rows,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "one_pixel_nibbles_packed_dsp",
+        "kernels/matrix_vector.nibbles.dsp.c.j2",
+        nibbles_dsp.applies,
+        nibbles_dsp.params,
+        packed_words.no_rows,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "one_pixel_codebook_packed_dsp",
+        "kernels/matrix_vector.codebook.dsp.c.j2",
+        codebook_dsp.applies,
+        codebook_dsp.params,
+        packed_words.no_rows,
+    ),
+    _pointwise_variant(
+        "dsp",
+        "one_pixel_packed_dsp",
+        "kernels/matrix_vector.packed.dsp.c.j2",
+        compressed_dsp.vector_packs,
+        compressed_dsp.packed_vector,
+        packed_words.no_rows,
+    ),
+    _variant(
+        "dsp",
+        "packed_dsp",
+        "kernels/conv_2d.packed.dsp.c.j2",
+        compressed_dsp.convolution_packs,
+        compressed_dsp.packed_convolution,
+        packed_words.no_rows,
+    ),
+    _pointwise_variant(
+        PLAIN,
+        "pointwise_packed",
+        "kernels/conv_2d.pointwise.packed.c.j2",
+        packed_weights.applies,
+        packed_params,
+        packed_words.no_rows,
+    ),
+    _variant(
+        PLAIN, "packed", "kernels/conv_2d.packed.c.j2", packed_weights.applies, packed_params, packed_words.no_rows
+    ),
+)
+FAST = (
+    _variant(
+        "dsp",
+        "winograd_dsp",
+        winograd_dsp.TEMPLATE,
+        winograd_dsp.applies,
+        winograd_dsp.params,
+        saves=winograd_dsp.saved_cycles,
+    ),
+    _variant(
+        "dsp",
+        "winograd_flash_dsp",
+        winograd_dsp.TEMPLATE,
+        winograd_dsp.applies,
+        winograd_dsp.flash_params,
+        saves=winograd_dsp.saved_cycles_in_flash,
+    ),
+    _variant(
+        "armv6m",
+        "winograd_v6m",
+        winograd_v6m.TEMPLATE,
+        winograd_v6m.applies,
+        winograd_v6m.params,
+        saves=winograd_v6m.saved_cycles,
+    ),
+)
+
 SPEC = OpSpec(
     name="conv_2d",
     tflite="CONV_2D",
@@ -154,223 +357,7 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     pixelwise=_is_pointwise,
-    variants=(
-        Variant(
-            "pointwise_mve",
-            pointwise_mve.TEMPLATE,
-            frozenset({"mve"}),
-            lambda context: _is_pointwise(context) and pointwise_mve.applies(context),
-            pointwise_mve.params,
-            pointwise_mve.rows,
-        ),
-        Variant(
-            "pointwise_sparse_dsp",
-            "kernels/conv_2d.pointwise.sparse.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and compressed_dsp.pointwise_is_sparse(context),
-            compressed_dsp.sparse_pointwise,
-            block=pointwise_dsp.PIXELS,
-        ),
-        Variant(
-            "pointwise_chain_dsp",
-            pointwise_chain_dsp.TEMPLATE,
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and pointwise_chain_dsp.applies(context),
-            pointwise_chain_dsp.params,
-            pointwise_chain_dsp.rows,
-        ),
-        Variant(
-            "pointwise_dsp",
-            pointwise_dsp.TEMPLATE,
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and pointwise_dsp.applies(context),
-            pointwise_dsp.own_params,
-            block=pointwise_dsp.PIXELS,
-            partial=pointwise_dsp.LONE_CYCLES,
-        ),
-        Variant(
-            "one_pixel_sparse_dsp",
-            "kernels/matrix_vector.sparse.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and compressed_dsp.vector_is_sparse(context),
-            compressed_dsp.sparse_vector,
-        ),
-        Variant(
-            "one_pixel_dsp",
-            "kernels/matrix_vector.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and fully_connected_dsp.applies(context),
-            fully_connected_dsp.params,
-        ),
-        Variant(
-            "one_pixel_direct_dsp",
-            "kernels/matrix_vector.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and fully_connected_dsp.direct_applies(context),
-            fully_connected_dsp.direct_params,
-        ),
-        Variant(
-            "widened_v6m",
-            convolution_widened_v6m.TEMPLATE,
-            frozenset({"armv6m"}),
-            convolution_widened_v6m.applies,
-            convolution_widened_v6m.params,
-            convolution_widened_v6m.rows,
-        ),
-        Variant(
-            "pointwise_v6m",
-            "kernels/matrix.v6m.c.j2",
-            frozenset({"armv6m"}),
-            lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
-            matrix_v6m.params,
-        ),
-        Variant(
-            "mve",
-            convolution_mve.TEMPLATE,
-            frozenset({"mve"}),
-            convolution_mve.applies,
-            convolution_mve.params,
-            convolution_mve.rows,
-        ),
-        Variant(
-            "sparse_dsp",
-            compressed_dsp.SPARSE_CONVOLUTION,
-            frozenset({"dsp"}),
-            compressed_dsp.convolution_is_sparse,
-            compressed_dsp.sparse_convolution,
-            compressed_dsp.sparse_convolution_rows,
-        ),
-        Variant(
-            "dsp",
-            convolution_dsp.TEMPLATE,
-            frozenset({"dsp"}),
-            convolution_dsp.applies,
-            convolution_dsp.own_params,
-            convolution_dsp.own_rows,
-        ),
-        Variant(
-            "pointwise_v7m",
-            "kernels/conv_2d.v7m.c.j2",
-            frozenset({"armv7m"}),
-            lambda context: _is_pointwise(context) and convolution_v7m.applies(context),
-            convolution_v7m.params,
-            convolution_v7m.rows,
-        ),
-        Variant(
-            "pointwise_pixels_v7m",
-            "kernels/matrix.v7m.c.j2",
-            frozenset({"armv7m"}),
-            lambda context: _is_pointwise(context) and matrix_v6m.applies(context),
-            lanes_v7m.matrix,
-        ),
-        Variant(
-            "pointwise_sparse",
-            "kernels/conv_2d.pointwise.sparse.c.j2",
-            when=lambda context: _is_pointwise(context) and _is_sparse(context),
-            params=sparse_params,
-        ),
-        Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
-        Variant(
-            "v6m",
-            convolution_v6m.TEMPLATE,
-            frozenset({"armv6m"}),
-            convolution_v6m.applies,
-            convolution_v6m.params,
-            convolution_v6m.rows,
-        ),
-        Variant(
-            "v7m", "kernels/conv_2d.v7m.c.j2", frozenset({"armv7m"}), convolution_v7m.applies, convolution_v7m.params
-        ),
-        Variant(
-            "pixels_v7m",
-            "kernels/conv_2d.pixels.v7m.c.j2",
-            frozenset({"armv7m"}),
-            convolution_v6m.applies,
-            lanes_v7m.convolution,
-        ),
-        Variant("sparse", "kernels/conv_2d.sparse.c.j2", when=_is_sparse, params=sparse_params),
-        Variant("c", TEMPLATE, rows=rows),
-    ),
-    compact=(
-        Variant(
-            "pointwise_packed_dsp",
-            "kernels/conv_2d.pointwise.packed.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and compressed_dsp.pointwise_packs(context),
-            compressed_dsp.packed_pointwise,
-            packed_words.no_rows,
-        ),
-        Variant(
-            "one_pixel_nibbles_packed_dsp",
-            "kernels/matrix_vector.nibbles.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and nibbles_dsp.applies(context),
-            nibbles_dsp.params,
-            packed_words.no_rows,
-        ),
-        Variant(
-            "one_pixel_codebook_packed_dsp",
-            "kernels/matrix_vector.codebook.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and codebook_dsp.applies(context),
-            codebook_dsp.params,
-            packed_words.no_rows,
-        ),
-        Variant(
-            "one_pixel_packed_dsp",
-            "kernels/matrix_vector.packed.dsp.c.j2",
-            frozenset({"dsp"}),
-            lambda context: _is_pointwise(context) and compressed_dsp.vector_packs(context),
-            compressed_dsp.packed_vector,
-            packed_words.no_rows,
-        ),
-        Variant(
-            "packed_dsp",
-            "kernels/conv_2d.packed.dsp.c.j2",
-            frozenset({"dsp"}),
-            compressed_dsp.convolution_packs,
-            compressed_dsp.packed_convolution,
-            packed_words.no_rows,
-        ),
-        Variant(
-            "pointwise_packed",
-            "kernels/conv_2d.pointwise.packed.c.j2",
-            when=lambda context: _is_pointwise(context) and packed_weights.applies(context),
-            params=packed_params,
-            rows=packed_words.no_rows,
-        ),
-        Variant(
-            "packed",
-            "kernels/conv_2d.packed.c.j2",
-            when=packed_weights.applies,
-            params=packed_params,
-            rows=packed_words.no_rows,
-        ),
-    ),
-    fast=(
-        Variant(
-            "winograd_dsp",
-            winograd_dsp.TEMPLATE,
-            frozenset({"dsp"}),
-            winograd_dsp.applies,
-            winograd_dsp.params,
-            saves=winograd_dsp.saved_cycles,
-        ),
-        Variant(
-            "winograd_flash_dsp",
-            winograd_dsp.TEMPLATE,
-            frozenset({"dsp"}),
-            winograd_dsp.applies,
-            winograd_dsp.flash_params,
-            saves=winograd_dsp.saved_cycles_in_flash,
-        ),
-        Variant(
-            "winograd_v6m",
-            winograd_v6m.TEMPLATE,
-            frozenset({"armv6m"}),
-            winograd_v6m.applies,
-            winograd_v6m.params,
-            saves=winograd_v6m.saved_cycles,
-        ),
-    ),
+    variants=VARIANTS,
+    compact=COMPACT,
+    fast=FAST,
 )
