@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,24 @@ def test_depthwise_for_helium() -> None:
     net = layers(build.finish(), BOARDS["mve"])
     assert {rows.template for rows in rows_of(net)} == {depthwise_mve.TEMPLATE}
     check_rows(net)
+
+
+def test_depthwise_for_helium_in_groups() -> None:
+    """Eight or sixteen channels at a time, where there are more and none is left over."""
+    build = ModelBuilder(np.random.default_rng(3))
+    for depth, kernel, stride, padding in (
+        (16, (3, 3), 1, SAME),
+        (32, (3, 3), 2, SAME),
+        (48, (5, 5), 1, SAME),
+        (24, (3, 2), 1, VALID),
+    ):
+        depthwise(build, (1, 6, 7, depth), stride, padding, kernel=kernel, y_zero=build.pick([-128, 3]))
+    depthwise(build, (1, 4, 4, 20))
+    depthwise(build, (1, 4, 4, 16), multiplier=2)
+    net = layers(build.finish(), BOARDS["mve"])
+    small = [rows.small for rows in rows_of(net)]
+    assert [rows and rows.kernel.values["group"] for rows in small] == [8, 16, 16, 8, None, None]
+    check_rows(replace(net, choices=tuple(replace(choice, small_rows=True) for choice in net.choices)))
 
 
 def test_depthwise_for_armv6m() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import dsp, mve, weighted, window_rows, window_walk
+from tinygen.ops import dsp, mve, planes, weighted, window_rows, window_walk
 from tinygen.ops.mve import CHANNELS, LANES, Finish
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
@@ -28,10 +28,12 @@ MOST_MOVE = 4095
 """What one instruction adds to an address."""
 MOST_COLUMNS = 6
 """Copied one after another: each has a register of offsets."""
-COPY_INSTRUCTIONS = 5
-"""Of a loop over such columns, beside two for each."""
-ROW_CYCLES, COPIED_BYTES = 100, 2
-"""About what another row takes again beside its copy, and bytes copied in a cycle."""
+COPY_INSTRUCTIONS = 3
+"""Of a loop over such columns, beside two for each, and of one over eight channels of a border."""
+BEGIN_INSTRUCTIONS = 20
+"""About what it takes to begin with another row of a plane, or with another output's."""
+GROUPS = 16, 8
+"""Channels that a row is computed in to need less scratch."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,23 @@ class Planes:
         """Bytes to the next output's window, from the last vector of this one's."""
         return self.height * self.window.stride[1] - LANES * (self.steps - 1)
 
+    @property
+    def border_instructions(self) -> int:
+        """About those that write a row's border."""
+        return self.border * ((self.channels // PLANES + 1) * COPY_INSTRUCTIONS + BEGIN_INSTRUCTIONS)
+
+    @property
+    def copy_instructions(self) -> int:
+        """About those that copy a row."""
+        at_once, groups = self.columns_at_once(self.channels), -(-self.channels // PLANES)
+        a_round = groups * (2 * at_once + COPY_INSTRUCTIONS) + COPY_INSTRUCTIONS
+        return BEGIN_INSTRUCTIONS + -(-self.columns // at_once) * a_round
+
+    def columns_at_once(self, pixel_bytes: int) -> int:
+        """Columns copied one after another; when some are left over, others are copied with them again."""
+        most = min(self.columns, MOST_COLUMNS, max(1, MOST_MOVE // pixel_bytes))
+        return min(range(most, 0, -1), key=lambda n: -(-self.columns // n) * (2 * n + COPY_INSTRUCTIONS))
+
     def scratch_bytes(self, rows: int) -> int:
         """Room for planes that move on until so many rows were copied, and for all that the vectors reach."""
         moved = rows - self.height
@@ -96,10 +115,10 @@ def applies(context: Context) -> bool:
     gaps = [gap for gap, size in zip(window.dilation, window.kernel, strict=True) if size > 1 and gap > 1]
     if gaps or filters < CHANNELS:
         return False
-    planes = Planes(window, x.shape[3])
-    if planes.columns < 1 or planes.bytes > MOST_PLANE or planes.steps > MOST_STEPS:
+    layout = Planes(window, x.shape[3])
+    if layout.columns < 1 or layout.bytes > MOST_PLANE or layout.steps > MOST_STEPS:
         return False
-    if max(x.shape[3], filters) > MOST_MOVE or not -mve.MOST_OFFSET <= planes.advance <= mve.MOST_OFFSET:
+    if max(x.shape[3], filters) > MOST_MOVE or not -mve.MOST_OFFSET <= layout.advance <= mve.MOST_OFFSET:
         return False
     return mve.finish(context, OPERANDS, dsp.sums(context, OPERANDS)) is not None
 
@@ -108,30 +127,43 @@ def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks of channels, and room for the planes."""
     window = convolution_geometry(context)
     rule = window_walk.by_new_rows(context, window)
-    kernel = _kernel(context, (window.output[0] - 1) * window.stride[0] + window.kernel[0])
+    reach = (window.output[0] - 1) * window.stride[0] + window.kernel[0]
+    kernel = _kernel(context, reach, context.input(0).shape[3])
     values = {**kernel.values, "by_row": False, "apart": window_walk.words(rule)}
     return replace(kernel, values=values, overlaps=(rule,))
 
 
 def rows(context: Context) -> Rows | None:
-    """The same for one row of the output: all rows under it are copied for each."""
+    """The same for one row of the output, all channels at once or in groups: all rows under it are copied for each."""
     if not window_rows.possible(context):
         return None
-    window = convolution_geometry(context)
-    kernel = _kernel(context, window.kernel[0])
-    again = max(0, window.kernel[0] * window.output[0] - window.input[0]) * kernel.values["read_bytes"]
-    kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM})
-    return window_rows.rows(
-        window, kernel, TEMPLATE, extra_cycles=window.output[0] * ROW_CYCLES + again // COPIED_BYTES
-    )
+    channels = context.input(0).shape[3]
+    small = next((group for group in GROUPS if channels % group == 0 and channels > group), 0)
+    small = small if context.output.shape[3] == channels else 0
+    return replace(_rows(context, channels), small=_rows(context, small) if small else None)
 
 
-def _kernel(context: Context, rows: int) -> Kernel:
-    """Numbers and words, and scratch where so many rows are copied before the planes begin anew."""
+def _rows(context: Context, group: int) -> Rows:
+    """Rows of so many channels at a time."""
+    window, channels = convolution_geometry(context), context.input(0).shape[3]
+    whole, part = Planes(window, channels), Planes(window, group)
+    copied = window.kernel[0] * (channels // group * part.copy_instructions + part.border_instructions)
+    once = (window.input[0] + window.pad[0]) * (whole.copy_instructions + whole.border_instructions)
+    extra = window.output[0] * (copied + BEGIN_INSTRUCTIONS) - once
+    kernel, copies = _kernel(context, window.kernel[0], group), group == channels
+    if not copies:
+        kernel = replace(kernel, overlaps=(planes.row_overlap(context),))
+    apart = window_rows.OVER_THEM if copies else planes.row_words(context)
+    kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": apart})
+    return window_rows.rows(window, kernel, TEMPLATE, copies, max(0, extra))
+
+
+def _kernel(context: Context, rows: int, group: int) -> Kernel:
+    """Numbers and words; scratch for so many channels, of which so many rows are copied before planes begin anew."""
     x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     finish = mve.finish(context, OPERANDS, found)
     assert finish is not None  # proved by applies
-    planes, filters = Planes(window, x.shape[3]), len(found.rows)
+    layout, filters = Planes(window, group), len(found.rows)
     words = _words(found.rows.reshape(filters, *window.kernel), finish)
     starts = mve.block_starts(filters)
     most = window.output[0] * window.stride[0] + window.kernel[0] - window.stride[0] - window.pad[0]
@@ -141,29 +173,23 @@ def _kernel(context: Context, rows: int) -> Kernel:
         "in_elements": x.size // x.shape[0],
         "out_elements": context.output.size // x.shape[0],
         "channels": x.shape[3],
+        "group": group,
         "out_channels": filters,
         "multiplicity": filters // x.shape[3],
         "fill": x.zero_point,
         "rows_outside": window.pad[0] > 0 or most > window.input[0],
-        "read_bytes": planes.columns * x.shape[3],
-        "plane_bytes": planes.bytes,
-        "border": planes.border,
-        "columns": planes.columns,
-        "columns_at_once": _columns_at_once(planes),
-        "first_window": planes.first,
-        "steps": planes.steps,
-        "advance": planes.advance,
+        "plane_bytes": layout.bytes,
+        "border": layout.border,
+        "columns": layout.columns,
+        "columns_at_once": layout.columns_at_once(x.shape[3]),
+        "first_window": layout.first,
+        "steps": layout.steps,
+        "advance": layout.advance,
         "blocks": len(starts),
         "block_words": len(words) // len(starts),
         "finish": finish.values,
     }
-    return Kernel(values, (0,), (Constant("words", words),), planes.scratch_bytes(rows))
-
-
-def _columns_at_once(planes: Planes) -> int:
-    """Columns that are copied one after another; when some are left over, others are copied with them again."""
-    most = min(planes.columns, MOST_COLUMNS, max(1, MOST_MOVE // planes.channels))
-    return min(range(most, 0, -1), key=lambda count: -(-planes.columns // count) * (2 * count + COPY_INSTRUCTIONS))
+    return Kernel(values, (0,), (Constant("words", words),), layout.scratch_bytes(rows))
 
 
 def _words(rows: Array, finish: Finish) -> Array:
