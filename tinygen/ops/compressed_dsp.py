@@ -9,6 +9,7 @@ import numpy as np
 from tinygen.ops import (
     byte_pairs,
     convolution_dsp,
+    convolution_rows_dsp,
     dsp,
     fully_connected_dsp,
     packed_words,
@@ -17,7 +18,7 @@ from tinygen.ops import (
     weighted,
 )
 from tinygen.ops.byte_pairs import WORD_BYTES, Finish
-from tinygen.ops.convolution_dsp import Layout
+from tinygen.ops.convolution_layout import CHANNELS, Layout, layout_of, row_layout_of
 from tinygen.ops.packed_words import Runs
 from tinygen.ops.sparse_dsp import Layer
 from tinygen.ops.spec import Context, Kernel, Rows
@@ -66,7 +67,7 @@ def convolution_packs(context: Context) -> bool:
 
 def packed_convolution(context: Context) -> Kernel:
     """The convolution, its words packed."""
-    runs = Runs(convolution_dsp.CHANNELS, padded=_pads(context))
+    runs = Runs(CHANNELS, padded=_pads(context))
     return packed_words.kernel(context, convolution_dsp.params(context), runs)
 
 
@@ -88,18 +89,18 @@ def sparse_pointwise(context: Context) -> Kernel:
 
 def convolution_is_sparse(context: Context) -> bool:
     """A convolution that is faster without its zeros."""
-    return convolution_dsp.applies(context) and _convolution(context, convolution_dsp.layout_of(context)).worth
+    return convolution_dsp.applies(context) and _convolution(context, layout_of(context)).worth
 
 
 def sparse_convolution(context: Context) -> Kernel:
     """The convolution without its zeros."""
-    layer = _convolution(context, convolution_dsp.layout_of(context))
+    layer = _convolution(context, layout_of(context))
     return sparse_dsp.kernel(convolution_dsp.params(context), layer, _two_roundings(context))
 
 
 def sparse_convolution_rows(context: Context) -> Rows | None:
     """The same for one row of the output."""
-    dense, layout = convolution_dsp.rows(context), convolution_dsp.row_layout_of(context)
+    dense, layout = convolution_rows_dsp.rows(context), row_layout_of(context)
     if dense is None or layout is None:
         return None
     kernel = sparse_dsp.kernel(dense.kernel, _convolution(context, layout), _two_roundings(context))
@@ -139,7 +140,7 @@ def _pointwise(context: Context) -> Layer:
 def _convolution(context: Context, layout: Layout) -> Layer:
     found = dsp.sums(context, OPERANDS)
     order, addresses = np.array(layout.order), np.array(layout.addresses)
-    return Layer(found, order, addresses, convolution_dsp.CHANNELS, sparse_dsp.TWO_OUTPUTS)
+    return Layer(found, order, addresses, CHANNELS, sparse_dsp.TWO_OUTPUTS)
 
 
 def _vector(context: Context) -> Layer:

@@ -15,6 +15,7 @@ from tinygen.ops import (
     compressed_dsp,
     convolution_dsp,
     convolution_mve,
+    convolution_rows_dsp,
     convolution_v6m,
     convolution_v7m,
     convolution_widened_v6m,
@@ -245,7 +246,7 @@ VARIANTS = (
         convolution_dsp.TEMPLATE,
         convolution_dsp.applies,
         convolution_dsp.own_params,
-        convolution_dsp.own_rows,
+        convolution_rows_dsp.own_rows,
     ),
     _pointwise_variant(
         "armv7m",

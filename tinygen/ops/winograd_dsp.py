@@ -15,6 +15,7 @@ import numpy as np
 from tinygen import quant, requantize
 from tinygen.ir import Array
 from tinygen.ops import byte_pairs, convolution_dsp, dsp, overlap, weighted
+from tinygen.ops.convolution_layout import layout_of
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel, Overlap
 from tinygen.ops.window import Geometry, convolution_geometry
@@ -121,7 +122,7 @@ def _direct_cycles(context: Context) -> float:
     if not convolution_dsp.applies(context):
         return PLAIN_CYCLES * context.output.size * context.input(1).size / filters
     outputs = window.output[0] * window.output[1] * filters
-    direct: float = convolution_dsp.layout_of(context).cycles(filters) + OUTPUT_CYCLES * outputs
+    direct: float = layout_of(context).cycles(filters) + OUTPUT_CYCLES * outputs
     return direct * context.input(0).shape[0]
 
 
