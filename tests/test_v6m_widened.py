@@ -80,6 +80,8 @@ def test_a_single_column() -> None:
     build = ModelBuilder()
     convolution(build, (1, 20, 3, 2), 8, (3, 3), padding=VALID)
     convolution(build, (1, 14, 1, 5), 8, (2, 1), (2, 1))
+    convolution(build, (1, 90, 1, 40), 4, (4, 1))
+    convolution(build, (1, 90, 1, 41), 4, (3, 1), padding=VALID)
     convolution(build, (2, 13, 11, 5), 8, (1, 1), (2, 3))
     convolution(build, (1, 13, 11, 5), 8, (1, 3), (3, 2))
     scaled(check_kernel(build, "widened_v6m"), WIDENED)
@@ -174,7 +176,7 @@ def windows(seed: int, pixels: bool) -> Layers:
     return layers(build.finish(), "nucleo_g0b1re")
 
 
-@pytest.mark.parametrize(("bytes_", "pixels"), [(256, True), (256, False), (4096, False)])
+@pytest.mark.parametrize(("bytes_", "pixels"), [(256, True), (256, False), (8192, False)])
 def test_overlap(bytes_: int, pixels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the rule outputs are equal, one byte beyond they are not: of tiles of any size."""
     monkeypatch.setattr(convolution_widened_v6m, "MOST_CELLS_BYTES", bytes_)

@@ -33,7 +33,7 @@ UNROLLED = 8
 """Steps that are printed one after another; a power of 2."""
 MOST_WHOLE = 24
 """Steps of a line that are printed one after another without a loop, in a convolution that has several lines."""
-MOST_CELLS_BYTES = 4096
+MOST_CELLS_BYTES = 8192
 """Of widened inputs, where more than one row of outputs is computed from them at a time."""
 LEAST_OUTPUTS = 6
 """Of a channel: fewer are not worth spreading its weights."""
