@@ -27,7 +27,7 @@ from tinygen.verify.samples import random_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras
 
-COMPILED = [name for name in TECHNIQUES if name != "int16"]
+COMPILED = list(TECHNIQUES)
 
 
 @pytest.fixture(scope="module")
