@@ -27,8 +27,6 @@ from tinygen.verify.samples import random_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras
 
-COMPILED = list(TECHNIQUES)
-
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
@@ -62,7 +60,7 @@ def test_every_technique_can_be_made() -> None:
     assert set(make._MAKERS) == set(TECHNIQUES)
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", TECHNIQUES)
 def test_what_is_made_is_bit_exact_and_as_large_as_foretold(name: str, problem: Problem, tmp_path: Path) -> None:
     told: list[Any] = []
     path = tmp_path / "m.tflite"
@@ -83,6 +81,15 @@ def test_layers_keep_their_own_widths(problem: Problem) -> None:
     graph = tflite.read(make.make(problem, which, True, lambda done, total: None), "m")
     weights = [graph.tensors[node.inputs[1]].data for node in graph.nodes if len(node.inputs) == 3]
     assert [bool(np.abs(np.asarray(each)).max() <= 7) for each in weights] == [False, True, False]
+
+
+def test_16_bits_for_the_layers_of_a_pattern(problem: Problem) -> None:
+    graph = tflite.read(made(problem, "int16", only="conv2"), "m")
+    assert [graph.tensors[node.inputs[0]].dtype for node in graph.nodes if len(node.inputs) == 3] == [
+        "int8",
+        "int16",
+        "int8",
+    ]
 
 
 def test_a_model_that_keras_cannot_load(problem: Problem) -> None:

@@ -179,6 +179,16 @@ def test_16_bit_activations_are_nearer_to_the_float_model() -> None:
     assert np.abs(fine - real).mean() < np.abs(coarse - real).mean() / 2
 
 
+def test_16_bits_for_layers_that_need_them(golden: Golden) -> None:
+    """What they read and write is converted; all else has 8 bits."""
+    content = quantize(trained(), CALIBRATION, activations={"*": 8, "point*": 16, "classifier": 16})
+    inputs = {layer: node.inputs[0].type for layer, node in weighted(content).items()}
+    wide, narrow = schema.TensorType.INT16, schema.TensorType.INT8
+    assert inputs == {"stem": narrow, "depthwise": narrow, "pointwise": wide, "wide": narrow, "classifier": wide}
+    assert {tensor.type for tensor in (*TfliteFile(content).inputs, *TfliteFile(content).outputs)} == {narrow}
+    assert_bit_exact(content, golden)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -190,6 +200,12 @@ def test_16_bit_activations_are_nearer_to_the_float_model() -> None:
         ),
         ({"activations": 4}, "activations cannot have this width, found 4, expected 8 or 16"),
         ({"activations": 16, "weights": 4}, "activations of 16 bits go with weights of 8"),
+        ({"activations": {"wide": 16}, "weights": {"stem": 4}}, "activations of 16 bits go with weights of 8"),
+        ({"activations": {"wide": 12}}, "activations cannot have this width, found 12, expected 8 or 16"),
+        (
+            {"activations": {"no*": 16}},
+            "no layer with weights has such a name, found no\\*, expected a pattern for one of",
+        ),
         ({"activations": 16, "method": "mse"}, "activations of 16 bits lose nothing by wide ranges; use method minmax"),
         (
             {"method": "median"},

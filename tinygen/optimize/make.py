@@ -16,6 +16,7 @@ from tinygen.ir import Array
 from tinygen.optimize.candidate import Candidate
 from tinygen.optimize.model_file import ModelFile
 from tinygen.optimize.task import Problem
+from tinygen.optimize.technique import activations_of
 from tinygen.quantize.cluster import cluster
 from tinygen.quantize.data import CALIBRATION, TRAINING, VALIDATION, Data
 from tinygen.quantize.distill import distill, narrower
@@ -97,7 +98,7 @@ def open_model(model: ModelFile) -> keras.Model:
             raise QuantizeError("Keras cannot load the model", where=model.path, found=found, remedy=remedy) from None
 
 
-def _after_training(making: Making, activations: int, default_bits: int, **settings: Any) -> bytes:
+def _after_training(making: Making, activations: Bits, default_bits: int, **settings: Any) -> bytes:
     """The model in integers without training."""
     bits = making.bits(default_bits)
     return quantize(making.model, making.calibration_x, weights=bits, activations=activations, **settings)
@@ -108,7 +109,8 @@ def _int8(making: Making) -> bytes:
 
 
 def _int16(making: Making) -> bytes:
-    return _after_training(making, 16, 8, **making.candidate.values)
+    settings = dict(making.candidate.values)
+    return _after_training(making, activations_of(settings.pop("only")), 8, **settings)
 
 
 def _int4(making: Making) -> bytes:

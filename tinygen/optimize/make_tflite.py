@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygen.optimize.candidate import Candidate
 from tinygen.optimize.task import Problem
+from tinygen.optimize.technique import activations_of
 from tinygen.quantize.data import CALIBRATION
 from tinygen.quantize.float_tflite import quantize_float_tflite
 
@@ -24,4 +25,8 @@ WIDTHS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
 def make(problem: Problem, candidate: Candidate, trained: bool, progress: Callable[[int, int], None]) -> bytes:
     """The candidate as .tflite; nothing is ever trained here. Raises QuantizeError."""
     x = problem.sets[CALIBRATION].x
-    return quantize_float_tflite(problem.model.data, x, **WIDTHS[candidate.technique], **candidate.values)
+    settings = dict(candidate.values)
+    widths = dict(WIDTHS[candidate.technique])
+    if "only" in settings:
+        widths["activations"] = activations_of(settings.pop("only"))
+    return quantize_float_tflite(problem.model.data, x, **widths, **settings)

@@ -11,6 +11,8 @@ from tinygen.errors import RecipeError
 FLASH, RAM, TIME, ACCURACY = "flash", "RAM", "time", "accuracy"
 """What a candidate can lack."""
 Value = bool | int | float | str
+WHOLE = "*"
+"""The pattern of names that stands for the whole model."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Setting:
             return " or ".join(map(str, self.choices))
         if isinstance(self.default, bool):
             return "true or false"
+        if isinstance(self.default, str):
+            return "a pattern of layer names"
         kind = "a whole number" if isinstance(self.default, int) else "a number"
         return f"{kind} from {self.least:g} to {self.most:g}"
 
@@ -72,8 +76,14 @@ def _settings(**settings: Setting) -> Mapping[str, Setting]:
     return MappingProxyType(settings)
 
 
+def activations_of(only: str) -> int | dict[str, int]:
+    """16 bits for the whole model, or only for the layers whose name matches."""
+    return 16 if only == WHOLE else {only: 16}
+
+
 _METHOD = Setting("minmax", choices=("minmax", "percentile", "mse", "entropy"))
 _SWITCH = Setting(False)
+_ONLY = Setting(WHOLE)
 _WEIGHTS = Setting(8, choices=(8, 4))
 _COSTS = frozenset({FLASH, RAM, TIME})
 
@@ -98,7 +108,7 @@ _ALL = (
         "int16",
         "int8 weights, int16 activations",
         frozenset({ACCURACY}),
-        _settings(method=_METHOD),
+        _settings(only=_ONLY, method=_METHOD),
         takes_tflite=True,
     ),
     Technique(

@@ -6,6 +6,7 @@ bits is another program's, so that scales can differ from those of TensorFlow's 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from tinygen.quantize.calibrate import Ranges
 from tinygen.quantize.fp16 import from_float16
 from tinygen.quantize.integer import Settings, to_integer
 from tinygen.quantize.tflite_file import TfliteFile, name_of
-from tinygen.quantize.weights import Bits
+from tinygen.quantize.weights import Bits, bits_of, check_patterns
 
 
 def quantize_float_tflite(
@@ -28,7 +29,7 @@ def quantize_float_tflite(
     calibration_x: Array | Sequence[Array],
     *,
     weights: Bits = 8,
-    activations: int = 8,
+    activations: Bits = 8,
     per_channel: bool = True,
     symmetric: bool = False,
     method: str = "minmax",
@@ -56,7 +57,8 @@ def with_ai_edge_quantizer(
     }
     quantizer = Quantizer(bytearray(data))
     granularity = QuantGranularity.CHANNELWISE if settings.per_channel else QuantGranularity.TENSORWISE
-    quantizer.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, settings.activations, 8, granularity)
+    for scope, width in _scopes(TfliteFile(data), settings.activations):
+        quantizer.add_static_config(scope, TFLOperationName.ALL_SUPPORTED, width, 8, granularity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about how it starts the interpreter
         try:
@@ -66,6 +68,15 @@ def with_ai_edge_quantizer(
             raise QuantizeError("AI Edge Quantizer refuses this model", found=reason) from None
     assert content is not None  # it was just made
     return bytes(content)
+
+
+def _scopes(file: TfliteFile, activations: Bits) -> list[tuple[str, int]]:
+    """(what matches the outputs of operators, bits of their activations); the last that matches counts."""
+    if isinstance(activations, int):
+        return [(".*", activations)]
+    check_patterns(file, activations)
+    wide = [node for node in file.weighted() if bits_of(node, activations) == 16]
+    return [(".*", 8), *((f"^{re.escape(name_of(node.outputs[0]))};$", 16) for node in wide)]
 
 
 def _check_float(data: bytes) -> None:

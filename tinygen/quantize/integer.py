@@ -37,7 +37,7 @@ class Settings:
     """How a model is quantised."""
 
     weights: Bits = 8
-    activations: int = 8
+    activations: Bits = 8
     per_channel: bool = True
     symmetric: bool = False
     method: str = "minmax"
@@ -47,13 +47,15 @@ class Settings:
     def check(self) -> None:
         """Raise QuantizeError for a setting that there is not, or that does not go with another."""
         check_bits(self.weights)
-        if self.activations not in (8, 16):
-            raise QuantizeError("activations cannot have this width", found=str(self.activations), expected="8 or 16")
+        widths = {self.activations} if isinstance(self.activations, int) else set(self.activations.values())
+        if widths - {8, 16}:
+            wrong = min(widths - {8, 16})
+            raise QuantizeError("activations cannot have this width", found=str(wrong), expected="8 or 16")
         if self.method not in METHODS:
             raise QuantizeError("unknown method of calibration", found=self.method, expected=", ".join(METHODS))
         if self.activations == 16 and self.method != "minmax":
             raise QuantizeError("activations of 16 bits lose nothing by wide ranges", remedy="use method minmax")
-        if self.activations == 16 and self.weights != 8:
+        if 16 in widths and self.weights != 8:
             raise QuantizeError("activations of 16 bits go with weights of 8", found=f"weights {self.weights}")
 
 

@@ -16,6 +16,7 @@ import keras
 from tinygen.ir import Array
 from tinygen.quantize.calibrate import Ranges, calibrate_tflite, with_ranges
 from tinygen.quantize.convert import convert, shared_converter
+from tinygen.quantize.float_tflite import with_ai_edge_quantizer
 from tinygen.quantize.integer import Settings, to_integer
 from tinygen.quantize.weights import Bits
 
@@ -25,7 +26,7 @@ def quantize(
     calibration_x: Array | Sequence[Array],
     *,
     weights: Bits = 8,
-    activations: int = 8,
+    activations: Bits = 8,
     per_channel: bool = True,
     symmetric: bool = False,
     method: str = "minmax",
@@ -37,7 +38,8 @@ def quantize(
     calibration_x   samples (one array per input of the model) that are like those the model will see
     weights         8 or 4 bits, for all layers or by patterns of their names: {"conv*": 4}; the last that matches
                     counts, where none does it is 8; layers besides convolutions and dense ones always have 8
-    activations     8 or 16 bits
+    activations     8 or 16 bits, for the whole model or by patterns of the names of layers with weights:
+                    {"classifier": 16}; what such a layer reads and writes is converted on its way, all else has 8
     per_channel     one scale for each output channel of the weights, or one for a whole layer
     symmetric       zero points of activations are 0: simpler arithmetic, and half the steps are lost on outputs of ReLU
     method          how ranges of activations follow from the samples: see tinygen.quantize.calibrate
@@ -57,7 +59,9 @@ def calibrate(model: keras.Model, x: Array | Sequence[Array], method: str = "min
 
 
 def with_converter(data: bytes, ranges: Ranges, samples: Sequence[Sequence[Array]], settings: Settings) -> bytes:
-    """The float .tflite with 8-bit weights by TensorFlow's converter."""
+    """The float .tflite with 8-bit weights by TensorFlow's converter, which knows one width for all activations."""
+    if not isinstance(settings.activations, int):
+        return with_ai_edge_quantizer(data, ranges, samples, settings)
     if settings.activations == 16:
         return shared_converter().ask("int16", data, samples, settings.per_channel)
     return shared_converter().ask("int8", with_ranges(data, ranges), settings.per_channel)

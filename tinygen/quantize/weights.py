@@ -20,7 +20,7 @@ from tinygen.ir import Array
 from tinygen.quantize.tflite_file import Node, TfliteFile, layers_of, name_of, scales_of, shape_of
 
 Bits = int | Mapping[str, int]
-"""Bits of all weights, or of those whose layer's name matches a pattern such as `conv*` (others have 8)."""
+"""Bits of all layers with weights, or of those whose name matches a pattern such as `conv*` (others have 8)."""
 WIDTHS = (8, 4)
 GREATEST = {8: 127, 4: 7}
 """Bits -> the greatest weight; the least is its negative."""
@@ -38,7 +38,7 @@ def check_bits(bits: Bits) -> None:
 
 
 def bits_of(node: Node, bits: Bits) -> int:
-    """The width of the weights of an operator; of several patterns that match, the last one counts."""
+    """The width for an operator with weights; of several patterns that match, the last one counts."""
     if isinstance(bits, int):
         return bits
     names = {*layers_of(node.weights), layer_of(node)}
@@ -57,7 +57,7 @@ def layer_of(node: Node) -> str:
 def narrow_weights(integer: bytes, original: bytes, bits: Bits) -> bytes:
     """The integer .tflite with 4-bit weights where `bits` says so; `original` is the float model it was made from."""
     file, source = TfliteFile(integer), TfliteFile(original)
-    _check_patterns(source, bits)
+    check_patterns(source, bits)
     chosen = [(node, weights) for node, weights in pairs(file, source) if bits_of(node, bits) == 4]
     for node, weights in chosen:
         if node.weights.type != schema.TensorType.INT4:  # else another operator has the same weights
@@ -147,7 +147,8 @@ def _narrow(file: TfliteFile, node: Node, weights: Array) -> None:
         set_bias_scales(file, node, bias)
 
 
-def _check_patterns(source: TfliteFile, bits: Bits) -> None:
+def check_patterns(source: TfliteFile, bits: Bits) -> None:
+    """Raise QuantizeError for a pattern that no layer with weights matches."""
     if isinstance(bits, int):
         return
     nodes = source.weighted()
