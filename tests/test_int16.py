@@ -255,9 +255,30 @@ def test_weights_of_few_values_and_weights_that_are_mostly_zero() -> None:
         ):
             w = compressed.few_values(build, shape, 16)
             _few_weights(build, kind, np.where(build.rng.random(shape) < 0.93, 0, w) if zeros else w)
-        names = compressed.templates(compressed.check(build, "nucleo_l4r5zi", goal))
+        names = compressed.templates(compressed.check(build, "bluepill_f103c8", goal))
         kept = "sparse" if zeros else "packed"
         assert Counter(names) == {f"conv_2d.{kept}": 1, f"conv_2d.pointwise.{kept}": 2}
+
+
+@pytest.mark.parametrize("name", ["conv_2d", "fully_connected"])
+def test_pairs_of_int16_on_cores_with_dsp(name: str) -> None:
+    """Here and in the emulator, at the bounds of their overlap rules; odd channels, pixels and depths, and batches."""
+    ranks = (4,) if name == "conv_2d" else (1, 2, 3)
+    net = layers(model_of(wide_emitters()[name], 12, ranks, 14, 9, "int16"), "nucleo_l4r5zi")
+    names = [choice.variant.name for choice in net.choices]
+    assert names.count("int16_dsp") > 8
+    assert check_tight(net, least=0.5) > 3
+
+
+def test_a_deep_matrix_takes_the_plain_kernel() -> None:
+    """A load reaches 4095 bytes; and sums of 64 bits have no such kernel."""
+    board = target.load("nucleo_l4r5zi")
+    for depth, kind in ((2040, "int16_dsp"), (2041, "c")):
+        w = np.ones((2, depth), np.int8)
+        result = compiled(one_layer("fully_connected", w, [0, 0], 0.5), board)
+        assert compressed.templates(result) == ["matrix.int16.dsp" if kind == "int16_dsp" else "fully_connected"]
+    wide = compiled(one_layer("fully_connected", weights_of(66_000), [0, 0], 0.05), board)
+    assert compressed.templates(wide) == ["fully_connected"]
 
 
 # Where outputs may lie, which kernels a core takes, what is refused.

@@ -380,6 +380,9 @@ static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t
 
 #endif
 
+/* round(value * multiplier / 2^32), halves up. */
+static inline int32_t tg_scale(int32_t value, int32_t multiplier) { return tg_smmlar(value, multiplier, 0); }
+
 /* Instructions of cores with Helium, the vectors of Armv8.1-M: 16 bytes or four words at a time, in q0 to q7. Kernels for them
  * are loops of instructions, with their meaning in C beside them for all others. -fno-omit-frame-pointer keeps a register that
  * they need: define it as 0 then.

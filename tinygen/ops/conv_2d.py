@@ -21,6 +21,7 @@ from tinygen.ops import (
     convolution_widened_v6m,
     fully_connected_dsp,
     lanes_v7m,
+    matrix_int16_dsp,
     matrix_v6m,
     nibbles_dsp,
     packed_weights,
@@ -171,6 +172,14 @@ def _pointwise_variant(
 
 
 VARIANTS = (
+    _variant(
+        "dsp",
+        "int16_dsp",
+        matrix_int16_dsp.TEMPLATE,
+        matrix_int16_dsp.applies,
+        matrix_int16_dsp.convolution,
+        wide=True,
+    ),
     _pointwise_variant(
         "mve", "pointwise_mve", pointwise_mve.TEMPLATE, pointwise_mve.applies, pointwise_mve.params, pointwise_mve.rows
     ),

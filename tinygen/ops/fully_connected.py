@@ -18,6 +18,7 @@ from tinygen.ops import (
     fully_connected_dsp,
     fully_connected_mve,
     lanes_v7m,
+    matrix_int16_dsp,
     matrix_v6m,
     nibbles_dsp,
     overlap,
@@ -95,8 +96,7 @@ def finish(context: Context, sums: Array, inputs: Sequence[Any]) -> Array:
 def params(context: Context) -> Kernel:
     """Numbers and arrays for the template; weights stay in the file's order [O, I]."""
     units, depth = context.input(1).shape
-    scale = weighted.fixed_point if context.numerics is Numerics.TFLM else weighted.nearest
-    scaling = scale(context, OPERANDS)
+    scaling = _scaling(context)
     values = {
         **weighted.values(context, OPERANDS, scaling),
         **weighted.lanes(units, depth),
@@ -109,6 +109,17 @@ def params(context: Context) -> Kernel:
     rule = overlap.of_matrix(context, np.arange(0, units, lanes)[:, None, None] + np.array([0, lanes]))
     values["apart"] = overlap.words(rule)
     return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling), overlaps=(rule,))
+
+
+def _scaling(context: Context) -> weighted.Scaling:
+    """As the profile of numerics has it."""
+    scale = weighted.fixed_point if context.numerics is Numerics.TFLM else weighted.nearest
+    return scale(context, OPERANDS)
+
+
+def int16_dsp_params(context: Context) -> Kernel:
+    """The kernel of int16 for cores with the DSP extension."""
+    return matrix_int16_dsp.matrix(context, _scaling(context))
 
 
 def packed_params(context: Context) -> Kernel:
@@ -143,6 +154,14 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=(
+        Variant(
+            "int16_dsp",
+            matrix_int16_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            matrix_int16_dsp.applies,
+            int16_dsp_params,
+            wide=True,
+        ),
         Variant(
             "mve",
             "kernels/fully_connected.mve.c.j2",

@@ -27,6 +27,7 @@ BIAS_TYPES = {"int8": "int32", "int16": "int64"}
 MOST_WIDE = 2**46
 """What a sum of 64 bits reaches at most, for the reference's multiplication with 15 bits."""
 MOST_WIDE_SCALE = 2**7
+HALF_WORD = 16
 LEAST_LIMITED_SCALE = 2.0**-15
 """From it on, a sum that leaves 32 bits is beyond every int16 when it is scaled: it may be limited to 32 bits first."""
 
@@ -51,6 +52,8 @@ class Scaling:
     multiplier: Array
     shift: Array
     fraction: Array | None = None
+    shifts: bool = True
+    """Whether the function takes the shift."""
 
 
 def check(context: Context, operands: Operands) -> None:
@@ -198,8 +201,15 @@ def fixed_point(context: Context, operands: Operands) -> Scaling:
     """The scaling of the convolutions: a multiplier of 31 bits, two roundings; 15 bits and one of int16."""
     multiplier, shift = quant.quantize_multipliers(scales(context, operands))
     if context.wide:
-        return Scaling("tg_requantize_single", (quant.reduced_multiplier(multiplier) << 16).astype(np.int32), shift)
+        return _one_rounding(quant.reduced_multiplier(multiplier), shift)
     return Scaling("tg_requantize", multiplier, shift)
+
+
+def _one_rounding(reduced: Array, shift: Array) -> Scaling:
+    """Multipliers of 15 bits; of scales from 2**-18 to 1/2 shifted so far that a product is 2**32 times the result."""
+    if np.all((shift >= -HALF_WORD - 1) & (shift < 0)):
+        return Scaling("tg_scale", (reduced << (HALF_WORD + 1 + shift)).astype(np.int32), shift, shifts=False)
+    return Scaling("tg_requantize_single", (reduced << HALF_WORD).astype(np.int32), shift)
 
 
 def nearest(context: Context, operands: Operands) -> Scaling:
@@ -253,6 +263,7 @@ def values(context: Context, operands: Operands, scaling: Scaling) -> dict[str, 
         "has_fraction": scaling.fraction is not None,
         "fraction": single(scaling.fraction),
         "shift": single(scaling.shift),
+        "has_shift": scaling.shifts,
         "has_bias": context.has_input(operands.bias),
     }
 
@@ -300,5 +311,6 @@ def constants(
         found.append(Constant("multiplier", scaling.multiplier))
         if scaling.fraction is not None:
             found.append(Constant("fraction", scaling.fraction))
-        found.append(Constant("shift", scaling.shift.astype(np.int8)))
+        if scaling.shifts:
+            found.append(Constant("shift", scaling.shift.astype(np.int8)))
     return tuple(found)
