@@ -16,9 +16,9 @@ from tinygen.driver import Compiled
 from tinygen.quant import Numerics
 
 SAME, VALID = 0, 1
-SLIDE, LINE, STRIDED, WINDOW, WINDOW_IN_C, V7M = (
+SLIDE, LINE, SHARED, STRIDED, WINDOW, WINDOW_IN_C, V7M = (
     f"kernels/depthwise_conv_2d.{name}.c.j2"
-    for name in ("dsp", "line.dsp", "strided.dsp", "window.dsp", "window", "v7m")
+    for name in ("dsp", "line.dsp", "line.shared.dsp", "strided.dsp", "window.dsp", "window", "v7m")
 )
 
 
@@ -83,7 +83,7 @@ def test_random_shapes(board: str) -> None:
         }
         batches, stride = build.pick([1, 1, 2]), build.pick([1, 1, 2])
         depthwise(build, (batches, height, width, depth), stride, per_channel=build.chance(0.7), **choice, **zeros)
-    assert set(kernels(check(build, [board]), SLIDE, LINE, STRIDED)) >= {"line", "roundings"}
+    assert set(kernels(check(build, [board]), SLIDE, LINE, SHARED, STRIDED)) >= {"line", "roundings"}
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -143,7 +143,7 @@ def test_slides_of_every_length() -> None:
 def test_walks_of_every_length(stride: int, template: str, padding: int) -> None:
     """Columns one after another, rounds of them, what is left; rows above and below that are not there."""
     build = ModelBuilder()
-    for length in (*range(4, 16), 25, 26, 27, 40):
+    for length in (*range(13 - 4 * stride, 16), 25, 26, 27, 40):
         depthwise(build, (1, 5 + length % 2, length * stride - length % 3, 2), stride, padding, x_zero=length)
     functions = check(build, samples=2).program.functions
     assert {function.template for function in functions} == {template}
@@ -159,7 +159,21 @@ def test_rows_far_apart() -> None:
     assert set(kernels(check(build, samples=1), LINE)) == {"line"}
 
 
-def test_which_of_the_three() -> None:
+def test_small_maps_share_a_kernel() -> None:
+    """As many columns: one function for any channels and rows."""
+    build = ModelBuilder()
+    for columns in range(2, 9):
+        for height, depth in ((columns, 3), (2, 5), (9, 1)):
+            depthwise(build, (1, height, columns, depth), scale_spread=1.5, slope=0.004)
+    depthwise(build, (1, 8, 8, 65))
+    depthwise(build, (2, 4, 4, 3))
+    depthwise(build, (1, 4, 4, 3), padding=VALID)
+    functions = check(build, samples=2).program.functions
+    assert [function.template for function in functions].count(SHARED) == 7
+    assert {function.template for function in functions} == {SHARED, LINE}
+
+
+def test_which_kernel_for_3x3() -> None:
     """Maps that are too small or too tall, several filters and two roundings are left to the plane."""
     build = ModelBuilder()
     depthwise(build, (1, 1, 1, 3))
@@ -186,7 +200,7 @@ def test_shapes_of_real_networks() -> None:
     depthwise(build, (1, 48, 48, 8))
     depthwise(build, (1, 24, 24, 16), 2)
     depthwise(build, (1, 3, 3, 256))
-    assert set(kernels(check(build, samples=2), LINE, STRIDED)) == {"line"}
+    assert set(kernels(check(build, samples=2), LINE, SHARED, STRIDED)) == {"line"}
 
 
 @pytest.mark.parametrize("weight", [-128, -127, 127])

@@ -197,7 +197,7 @@ def test_in_place() -> None:
         depthwise(build, shape)
     for core in ("dsp", "v6m"):
         for choice in layers(build.finish(), BOARDS[core]).choices:
-            assert choice.variant.name in (core, "line_dsp") and 0 in choice.kernel.overlaps[0].exact
+            assert choice.variant.name in (core, "line_shared_dsp") and 0 in choice.kernel.overlaps[0].exact
 
 
 def test_one_step_may_lie_anywhere() -> None:

@@ -13,6 +13,7 @@ from tinygen.ops import (
     checks,
     depthwise_dsp,
     depthwise_line_dsp,
+    depthwise_line_shared_dsp,
     depthwise_mve,
     depthwise_rows_dsp,
     depthwise_strided_dsp,
@@ -117,6 +118,14 @@ SPEC = OpSpec(
             depthwise_mve.applies,
             depthwise_mve.params,
             depthwise_mve.rows,
+        ),
+        Variant(
+            "line_shared_dsp",
+            depthwise_line_shared_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_line_shared_dsp.applies,
+            depthwise_line_shared_dsp.params,
+            depthwise_rows_dsp.rows,
         ),
         Variant(
             "line_dsp",
