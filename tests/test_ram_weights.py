@@ -24,7 +24,8 @@ from tinygen.frontend import tflite
 from tinygen.limits import Attempt, Limits, compile_within
 from tinygen.profile.profile import profile
 from tinygen.quant import Numerics
-from tinygen.ram_weights import AUTO
+from tinygen.ram_weights import AT_ONCE, AUTO, OF_A_ROW
+from tinygen.resources import TEMPLATES
 from tinygen.target import Target
 from tinygen.variants import Optimize
 from tinygen.verify.compare import verify
@@ -70,6 +71,11 @@ def test_what_is_read_most_often_comes_first() -> None:
     assert not in_ram(compiled(0)) and not in_ram(compiled(AUTO, "nucleo_f103rb")), "v7m reads each weight once"
     assert "extern int32_t net_0_conv_2d_words" in whole.files["src/net_data.h"]
     assert "extern const int32_t net_0_conv_2d_words" in compiled(0).files["src/net_data.h"]
+
+
+def test_the_kernels_that_are_known_are_there() -> None:
+    for kernel in (*AT_ONCE, *OF_A_ROW):
+        assert (TEMPLATES / "kernels" / f"{kernel}.c.j2").is_file(), kernel
 
 
 @pytest.mark.parametrize("wanted", [1, 500, 1200, 4000])

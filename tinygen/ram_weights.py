@@ -24,7 +24,14 @@ ONCE = 1
 """Passes over constants that are read once in an inference: to have them in RAM is worth little."""
 ALL = 0
 AT_ONCE: Mapping[str, int] = MappingProxyType(
-    {"conv_2d.dsp": 2, "conv_2d.winograd.dsp": 32, "conv_2d.widened.v6m": ALL, "conv_2d.v7m": ALL}
+    {
+        "conv_2d.dsp": 2,
+        "conv_2d.pointwise.chain.dsp": 4,
+        "conv_2d.winograd.dsp": 32,
+        "conv_2d.winograd.v6m": ALL,
+        "conv_2d.widened.v6m": ALL,
+        "conv_2d.v7m": ALL,
+    }
 )
 """Kernel -> pixels for which it reads a weight once, where that is not the block of its variant, as profiles show."""
 OF_A_CHANNEL, OF_A_ROW = "depthwise_conv_2d.", ("depthwise_conv_2d.rows.dsp",)
