@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled, forms
+from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, check_files, compiled, forms
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
+from tests.overlap_harness import layers
+from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_pointwise_dsp import KERNEL as ANY
 from tests.test_pointwise_dsp import OWN as PAIRS
 from tests.test_pointwise_dsp import pointwise
@@ -140,6 +142,41 @@ def test_chained_sums_come_apart() -> None:
     for link in chained.T:
         found.append((link - (found[-1] >> chains.SHIFT).view(np.uint32)).view(np.int32))
     np.testing.assert_array_equal(np.stack(found, axis=1), sums << chains.SHIFT)
+
+
+@pytest.fixture(scope="module")
+def fives() -> ModelBuilder:
+    """Layers whose rows are computed by five pixels: any inputs, odd channels, a pixel left, both ways to store."""
+    build = ModelBuilder(np.random.default_rng(7))
+    for width, depth, filters in ((5, 64, 16), (5, 33, 7), (10, 34, 4), (15, 35, 9), (26, 66, 8), (5, 4, 2)):
+        pointwise(build, (1, 4, width, depth), filters, slope=0.01 / np.sqrt(depth))
+    pointwise(build, (1, 4, 5, 20), 8, y_zero=3, slope=0.003, scale_spread=1.0)
+    return build
+
+
+def test_rows_of_five_pixels(fives: ModelBuilder) -> None:
+    """Pairs of pixels are there as rows with less scratch."""
+    net = layers(fives.finish(), BOARDS[0])
+    rows = rows_of(net)
+    assert [form.kernel.values.get("outputs") for form in rows] == [5] * 7
+    small = [form.small for form in rows if form.small]
+    assert [form.kernel.values.get("outputs") for form in small] == [None] * 6
+    scratch = [form.small.kernel.scratch_bytes < form.kernel.scratch_bytes for form in rows if form.small]
+    assert all(scratch) and all(form.extra_cycles > 0 for form in small)
+    check_rows(net)
+
+
+def test_compilers_of_five_pixels(fives: ModelBuilder, tmp_path: Path) -> None:
+    check_files(by_rows(layers(fives.finish(), BOARDS[0])), tmp_path, ("-O0", "-O2", "-Os"))
+
+
+def test_one_shift_for_each_channel_by_two_pixels() -> None:
+    """Rows of five pixels have none: these layers' rows are computed by pairs."""
+    build = ModelBuilder(np.random.default_rng(5))
+    pointwise(build, (1, 4, 5, 20), 7, y_zero=0, slope=0.003, scale_spread=40.0)
+    net = layers(build.finish(), BOARDS[0])
+    assert [form.kernel.values.get("outputs") for form in rows_of(net)] == [None]
+    check_rows(net, samples=2)
 
 
 def test_compilers(tmp_path: Path, own: bool) -> None:

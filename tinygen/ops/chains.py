@@ -3,7 +3,8 @@
 Four neighbouring outputs of a channel have the sums S0 to S3. Inputs are stored in pairs of neighbours, a halfword
 256 * next + first, so that one multiplication by a weight serves two sums: T0 = S0 + 256 * S1, T1 = S1 + 256 * S2 and
 T2 = S2 + 256 * S3, each modulo 2**32. Then T0 - 256 * T1 + 65536 * T2 = S0 + 2**24 * S3, whose low 24 bits are S0; what
-is left of T0 is S1, and so on. That is three multiplications for four outputs, exact for every sum of 24 bits.
+is left of T0 is S1, and so on. That is three multiplications for four outputs, exact for every sum of 24 bits; four for
+five outputs in the same way, where the words are the same.
 
 The first input of a halfword is its low byte, which has no sign: it is stored as input + 128. What that adds to a sum
 is known, so is its bias, and both are in where the sums T start.
@@ -24,7 +25,7 @@ from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Context
 from tinygen.requantize import Line, Roundings, Steps
 
-OUTPUTS = 4
+OUTPUTS, MOST_OUTPUTS = 4, 5
 """Of a chain."""
 SHIFT = 8
 """A sum comes out shifted left by so much."""
