@@ -16,10 +16,7 @@ from tinygen.ir import ABSENT, DTYPES, Array, Graph
 from tinygen.memory.rows import GIVEN as NOBODY
 from tinygen.memory.rows import Run, read_rows, read_tensors, row_bytes, turns
 from tinygen.ops.spec import context_of
-from tinygen.planning import plan_for
 from tinygen.quant import Numerics
-from tinygen.target import load_core
-from tinygen.variants import Choices, Optimize
 from tinygen.verify.feeding import feeding
 from tinygen.verify.host import compiler, run_compiler
 from tinygen.verify.observed import ARRAYS, arrays
@@ -101,17 +98,14 @@ def moments(compiled: Compiled) -> list[list[Range]]:
 
     Rows that the caller gives count as written by what ends next.
     """
-    facts, given = compiled.manifest, compiled.program.fed is not None
-    core, numerics, optimize = load_core(facts["core"]), Numerics(facts["numerics"]), Optimize(facts["optimize"])
-    choices, _ = plan_for(compiled.graph, numerics, core, optimize, given)
-    return list(_Moments(compiled, choices).all())
+    return list(_Moments(compiled).all())
 
 
 class _Moments:
     """The ranges of layers and of rows."""
 
-    def __init__(self, compiled: Compiled, choices: Choices) -> None:
-        self.compiled, self.name, self.choices = compiled, compiled.program.name, choices
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled, self.name, self.choices = compiled, compiled.program.name, compiled.choices
         self.graph, self.plan = compiled.graph, compiled.plan
         self.tags = byte_tags(compiled)
 
