@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,23 +129,45 @@ def _sets(paths: dict[str, Path], model: ModelFile, limits: Limits) -> dict[str,
 def _run(problem: Problem, request: Request, hidden: bool) -> Result:
     """The search, and the judgement of what it found; Ctrl+C ends it with one line."""
     cache = Cache(request.cache)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, with its processes
     try:
-        with workers(request.jobs, request.scheduler) as pool, _watch(hidden) as watch:
+        with _stoppable() as check, workers(request.jobs, request.scheduler) as pool, _watch(hidden, check) as watch:
             found = search(problem, request.ladder, cache, pool, watch)
             scores = judge(problem, found.winner.model, cache, pool) if found.winner else None
+            check()
     except KeyboardInterrupt:
         done = f"what was finished is kept in {request.cache}"
         click.echo(f"tinygen: stopped; {done}: the same command goes on from there", err=True)
         sys.exit(130)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return Result(problem, found, scores, request.folder)
 
 
 @contextmanager
-def _watch(hidden: bool) -> Iterator[Watch]:
-    """Bars on standard error, if that is a terminal: of all candidates, and of each that is being trained."""
+def _stoppable() -> Iterator[Callable[[], None]]:
+    """Ctrl+C and SIGTERM raise KeyboardInterrupt at once; what is yielded raises it again, where a callback lost it."""
+    asked: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _watch(hidden: bool, check: Callable[[], None]) -> Iterator[Watch]:
+    """Bars on standard error, if that is a terminal: of all candidates, and of each that is being trained.
+
+    What updates them calls `check` first.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(20),
@@ -158,6 +180,7 @@ def _watch(hidden: bool) -> Iterator[Watch]:
         shown: dict[str, TaskID] = {}
 
         def update(done: int, total: int, running: Sequence[Running]) -> None:
+            check()
             bars.update(whole, completed=done, total=total, steps=f"{done}/{total}")
             for title in shown.keys() - {each.title for each in running}:
                 bars.remove_task(shown.pop(title))
