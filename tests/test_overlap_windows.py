@@ -108,7 +108,7 @@ def test_grouped_convolution() -> None:
 @pytest.mark.parametrize("core", BOARDS)
 def test_depthwise(core: str) -> None:
     """A channel at a time, its rows as they are needed, or one output after another."""
-    net = layers(random_depthwise(6, core).finish(), BOARDS[core])
+    net = layers(random_depthwise(6, core, 10).finish(), BOARDS[core])
     assert kernels(net) & {core, "window_dsp"}
     assert check_tight(net, samples=12) >= 7
 

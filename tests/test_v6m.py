@@ -16,13 +16,14 @@ from tests.dsp import NONE, RELU, RELU6, WARNINGS, compiled
 from tests.dsp import check as check_on
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
-from tests.overlap_harness import differing, layers, placed
+from tests.overlap_harness import check_tight, differing, layers, placed
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tinygen import ops
 from tinygen.driver import Compiled
+from tinygen.ops import depthwise_v6m
 from tinygen.quant import Numerics
 from tinygen.variants import Choice
 from tinygen.verify.golden import Golden
@@ -254,6 +255,17 @@ def test_random_depthwise(board: str) -> None:
         depthwise(build, shape, stride, padding, per_channel=build.chance(0.7), **choice, **zeros)
     functions = {function.template for function in check(build, board).program.functions}
     assert DEPTHWISE in functions
+
+
+def test_depthwise_by_three_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planes for which scratch has no room."""
+    monkeypatch.setattr(depthwise_v6m, "MOST_PLANE_BYTES", 0)
+    build = ModelBuilder()
+    for shape, stride in (((2, 7, 6, 3), 1), ((1, 5, 9, 4), 2), ((1, 9, 5, 4), 1), ((1, 1, 1, 5), 1)):
+        depthwise(build, shape, stride, x_zero=0, bias=0, slope=0.004)
+    net = layers(build.finish(), "pico")
+    assert {choice.variant.template for choice in net.choices} == {DEPTHWISE}
+    assert check_tight(net, samples=12) >= 3
 
 
 @pytest.mark.parametrize("weight", [-128, -127, 127])

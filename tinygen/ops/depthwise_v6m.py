@@ -1,7 +1,7 @@
 """Turns a 3x3 depthwise convolution into the numbers and arrays of its kernel for Armv6-M cores.
 
-Three rows of one channel at a time lie in scratch, the longer axis of the output along them. A word holds two inputs,
-of both halves of a row: one multiplication by a tap is two products, in lanes of 16 bits.
+A plane of one channel, or three rows of it, lies in scratch, the longer axis of the output along them. A word holds two
+inputs, of both halves of a row: one multiplication by a tap is two products, in lanes of 16 bits.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TEMPLATE = "kernels/depthwise_conv_2d.v6m.c.j2"
 CHANNEL_CYCLES, COPY_CYCLES = 100, 7.0
 """About what a channel takes again in each row, and what it takes to copy an element."""
 ROWS, TAPS, STRIDES = 3, 9, (1, 2)
+MOST_PLANE_BYTES = 2048
+"""Of scratch for all rows of a channel; where they take more, three lie there at a time."""
 PRODUCTS = (3, 2, 1)
 """Of a row, that are added before lanes are taken apart."""
 WORD_BYTES = 4
@@ -82,9 +84,12 @@ def _kernel(context: Context, by_row: bool) -> Kernel:
     }
     scales = np.concatenate([line.words, products[:, None]], axis=1)
     constants = Constant("weights", taps), Constant("scales", scales.astype(np.int32))
-    rule = window_walk.by_rows_of_planes(context, window, turned)
+    lines = (window.output[down] - 1) * window.stride[0] + ROWS
+    whole = not by_row and lines * halves["reach"] * WORD_BYTES <= MOST_PLANE_BYTES
+    rule = window_walk.by_planes(context, window) if whole else window_walk.by_rows_of_planes(context, window, turned)
+    values |= {"whole": whole, "lines": lines if whole else ROWS}
     values |= {"by_row": by_row, "apart": planes.row_words(context) if by_row else window_walk.words(rule, depth)}
-    return Kernel(values, (0,), constants, ROWS * halves["reach"] * WORD_BYTES, (rule,))
+    return Kernel(values, (0,), constants, values["lines"] * halves["reach"] * WORD_BYTES, (rule,))
 
 
 def _halves(window: Geometry, axis: int) -> dict[str, int]:
