@@ -15,6 +15,7 @@ from tests.branchy_models import branchy_model, rows_network
 from tests.modelbuilder import ModelBuilder
 from tests.small_models import convolution, two_convolutions
 from tests.tagged_arena import TaggedModel
+from tests.test_cli import tinygen
 from tests.test_firmware import assert_equal, cmake_elf, tried
 from tinygen import reference, target
 from tinygen.arena import arena
@@ -250,3 +251,9 @@ def test_boards_that_fit_with_several_regions() -> None:
     model = Model("net", FOR_F303, tflite.read(FOR_F303, "net"))
     fitting = {board.name for board in select(core="cortex-m4f", model=model).boards}
     assert "nucleo_f303re" in fitting and "nucleo_f401re" in fitting and "nucleo_g431rb" not in fitting
+
+
+def test_a_board_says_how_its_ram_is_reached() -> None:
+    shown = tinygen("boards", "nucleo_h743zi").stdout
+    assert "dtcm at 0x20000000, 128.0 kB, tightly coupled, not reached by DMA" in shown
+    assert "sram4 at 0x38000000, 64.0 kB, over a bridge" in shown and "axi_sram at 0x24000000, 512.0 kB " in shown

@@ -37,6 +37,8 @@ KERNELS = MappingProxyType(
         "flash": "the plainest, for least flash (--optimize flash)",
     }
 )
+REACHED = MappingProxyType({"tcm": ", tightly coupled", "sram": "", "remote": ", over a bridge"})
+"""How the processor reaches a region, where that is not over its bus."""
 BAR, BAR_CELLS = "\u2588", 20
 
 
@@ -379,7 +381,8 @@ def board(target: Target) -> RenderableType:
     table.add_row("core", f"{target.core.name}: {target.core.title}, {target.clock_hz / 1e6:g} MHz")
     for kind, regions in (("flash", target.flash), ("RAM", target.ram)):
         for region in regions:
-            table.add_row(kind, f"{region.name} at 0x{region.origin:08X}, {kilobytes(region.bytes)}")
+            how = REACHED[region.kind] + ("" if region.dma else ", not reached by DMA")
+            table.add_row(kind, f"{region.name} at 0x{region.origin:08X}, {kilobytes(region.bytes)}{how}")
     if target.flash_wait_states is not None:
         table.add_row("flash wait states", str(target.flash_wait_states))
     if target.uart:
