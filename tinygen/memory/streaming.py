@@ -30,7 +30,7 @@ class Price:
 
 PRICES: Mapping[str, Price] = MappingProxyType(
     {
-        "mve": Price(0.2, 1, 60),
+        "mve": Price(0.14, 3.2, 20),
         "dsp": Price(1.0, 6, 60),
         "armv6m": Price(4, 20, 100),
         "armv7m": Price(2.9, 20, 80),
