@@ -24,10 +24,12 @@ PAIR_BYTES = 12
 """Of scratch for two columns of one channel: a word for each, a word for both."""
 MOST_PAIRS = 2
 """Of columns that are taken apart one after another: 240 bytes of instructions; more become a loop."""
-COPY_CYCLES = 1.8
+COPY_CYCLES = 1.7
 """About what it takes to widen an element."""
-CHANNEL_CYCLES = 18
-"""About what a channel takes again in each row, beside what is copied again."""
+CHANNEL_CYCLES = 30
+"""About what a channel takes again in each row, beside what is copied."""
+SAVED_CYCLES = {1: 3.0, 2: 1.75}
+"""Stride -> what the kernel of whole tensors, which copies nothing, takes more for each element of its input."""
 TAP_PLACES = (0, 1, 4, 2, 3, 6, 5, 7, 11)
 """Where each tap is among the 12 bytes of its channel: of words whose bytes 0 and 2, and 1 and 3, are pairs."""
 TWICE = (7, 9)
@@ -40,7 +42,8 @@ def rows(context: Context) -> Rows | None:
     if general is None or not general.kernel.values["fused"] or not _reaches(context):
         return general
     kernel = _kernel(context, general.kernel)
-    return planes.rows(context, kernel, TEMPLATE, CHANNEL_CYCLES, COPY_CYCLES)
+    saved = SAVED_CYCLES[convolution_geometry(context).stride[0]]
+    return planes.rows(context, kernel, TEMPLATE, CHANNEL_CYCLES, COPY_CYCLES, saved)
 
 
 def _reaches(context: Context) -> bool:
