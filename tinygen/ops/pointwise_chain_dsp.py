@@ -1,8 +1,8 @@
 """Turns a 1x1 convolution into the numbers and words of its kernel of chained pixels, for the DSP extension.
 
 Four pixels by two channels at a time: three multiplications for each four sums (ops/chains.py); rows by five where that
-leaves fewer pixels over. Those that are left are computed one by one. All sizes are words of the layer, so that layers
-of every shape share a kernel; large ones have a function of their own.
+leaves fewer pixels over. Those that are left are computed one by one, in the same way. All sizes are words of the
+layer, so that layers of every shape share a kernel; large ones have a function of their own.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ OWN_OUTPUTS = 2**14
 """A layer of so many has a function of its own: about 15 cycles less for each eight outputs."""
 STEP_CYCLES, STORE_CYCLES = {4: 13, 5: 17}, {4: 65, 5: 80}
 """Of a block, by the pixels of a chain."""
-LONE_STEP_CYCLES, LONE_STORE_CYCLES = 11.5, 40
-"""Of a block of a lone pixel."""
+FEWER_CYCLES = 0.85
+"""Pairs of pixels must take less than so much of that to be worth code of their own."""
 
 
 def applies(context: Context, outputs: int = chains.OUTPUTS) -> bool:
@@ -44,7 +44,7 @@ def applies(context: Context, outputs: int = chains.OUTPUTS) -> bool:
         return False
     if weighted.activation_range(context) != quant.RANGES["int8"]:
         return False
-    if channels >= pointwise_dsp.CHANNELS and pointwise_dsp.cycles(context) < _cycles(context, outputs):
+    if channels >= pointwise_dsp.CHANNELS and pointwise_dsp.cycles(context) < FEWER_CYCLES * _cycles(context, outputs):
         return False
     found, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
     return chains.fits(found) and chains.can_finish(
@@ -54,7 +54,7 @@ def applies(context: Context, outputs: int = chains.OUTPUTS) -> bool:
 
 def params(context: Context) -> Kernel:
     """The words of the layer and of all blocks, and room for four pixels in pairs."""
-    return _kernel(context, chains.OUTPUTS, own=context.output.size >= OWN_OUTPUTS)
+    return _kernel(context, chains.OUTPUTS, own=_has_own(context, context.output.size))
 
 
 def rows(context: Context) -> Rows | None:
@@ -66,10 +66,15 @@ def rows(context: Context) -> Rows | None:
     outputs = min((chains.OUTPUTS, chains.MOST_OUTPUTS), key=lambda outputs: _cycles(row, outputs))
     if not applies(row, outputs):
         return by_twos
-    kernel = _kernel(row, outputs, own=outputs == chains.OUTPUTS and context.output.size >= OWN_OUTPUTS)
+    kernel = _kernel(row, outputs, own=outputs == chains.OUTPUTS and _has_own(row, context.output.size))
     if outputs > chains.OUTPUTS and kernel.values["finish"]["shift"] is None:
         return by_twos
     return Rows(kernel, TEMPLATE, extra_cycles=_extra(context, _cycles(row, outputs)), small=by_twos)
+
+
+def _has_own(context: Context, outputs: int) -> bool:
+    """Whether a layer of so many outputs has a function of its own: if it leaves no pixel over."""
+    return outputs >= OWN_OUTPUTS and _sizes(context)[2] % chains.OUTPUTS == 0
 
 
 def _rows_by_twos(context: Context, row: Context) -> Rows | None:
@@ -112,7 +117,6 @@ def _own_values(context: Context) -> dict[str, Any]:
         "channels": channels,
         "pixels": pixels,
         "steps": steps,
-        "lone": pixels % chains.OUTPUTS > 0,
         **pointwise_dsp.loop(steps - 1, ROUND_STEPS),
     }
 
@@ -120,7 +124,6 @@ def _own_values(context: Context) -> dict[str, Any]:
 def _shared_values(outputs: int) -> dict[str, Any]:
     return {
         **dict.fromkeys(("inputs", "channels", "pixels", "steps")),
-        "lone": True,
         "round_steps": ROUND_STEPS,
         "step_bytes": STEP_BYTES[outputs],
         "rounds": 2,
@@ -142,10 +145,8 @@ def _sizes(context: Context) -> tuple[int, int, int]:
 def _cycles(context: Context, outputs: int) -> float:
     """About what chains of so many pixels take: enough to choose between kernels."""
     depth, channels, pixels = _sizes(context)
-    whole, lone = divmod(pixels, outputs)
     steps, blocks = -(-depth // 2), -(-channels // CHANNELS)
-    chained = whole * (steps * STEP_CYCLES[outputs] + STORE_CYCLES[outputs])
-    return blocks * (chained + lone * (steps * LONE_STEP_CYCLES + LONE_STORE_CYCLES))
+    return blocks * sum(divmod(pixels, outputs)) * (steps * STEP_CYCLES[outputs] + STORE_CYCLES[outputs])
 
 
 def _rule(pixels: int, outputs: int, depth: int, channels: int) -> Overlap:
