@@ -149,6 +149,10 @@ static inline uint32_t tg_load_word(const void *p)
 /* Two int16 in a word. */
 static inline uint32_t tg_halves(int16_t first, int16_t second) { return (uint16_t)first | (uint32_t)(uint16_t)second << 16; }
 
+/* The first halves of two words, and the second ones. */
+static inline uint32_t tg_low_halves(uint32_t x, uint32_t y) { return (x & 65535) | y << 16; }
+static inline uint32_t tg_high_halves(uint32_t x, uint32_t y) { return x >> 16 | (y & UINT32_C(0xFFFF0000)); }
+
 /* Four bytes of a and of b to 16 bits each: a word of bytes 0 and 2 of a, one of b, then bytes 1 and 3. All pointers advance. */
 static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **to);
 

@@ -12,6 +12,7 @@ from tinygen.ir import Array
 from tinygen.ops import (
     checks,
     depthwise_dsp,
+    depthwise_int16_dsp,
     depthwise_line_dsp,
     depthwise_line_shared_dsp,
     depthwise_mve,
@@ -111,6 +112,14 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=(
+        Variant(
+            "int16_dsp",
+            depthwise_int16_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_int16_dsp.applies,
+            depthwise_int16_dsp.params,
+            wide=True,
+        ),
         Variant(
             "mve",
             depthwise_mve.TEMPLATE,
