@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.dsp import compiled
 from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import check_host, check_model, check_operator
+from tests.overlap_harness import at_most, check_tight, layers
 from tests.reduction import refused
 from tinygen import reference
 from tinygen.frontend import tflite
@@ -49,6 +51,25 @@ def test_every_distance(golden: Golden) -> None:
         expected = reference.run(graph, [sample], Numerics.TFLITE)
         np.testing.assert_array_equal(golden.run(data, [[sample]])[0][1], expected[1])
         check_host(data, [[sample]], [expected], Numerics.TFLITE)
+
+
+@pytest.mark.parametrize("scale", (1e-4, 0.021, 0.3, 15.9, 64.0, 1e6))
+def test_rows_of_two(golden: Golden, scale: float) -> None:
+    """Each distance of two, either way around; the table ends where nothing changes."""
+    data = _softmax((511, 2), scale).finish()
+    ahead = np.stack([np.full(256, 127), np.arange(-128, 128)], axis=1)
+    sample = np.concatenate([ahead, ahead[:-1, ::-1]]).astype(np.int8)
+    expected = reference.run(tflite.read(data, "test model"), [sample], Numerics.TFLITE)
+    np.testing.assert_array_equal(golden.run(data, [[sample]])[0][1], expected[1])
+    check_host(data, [[sample]], [expected], Numerics.TFLITE)
+    by_distance = expected[1][255::-1]
+    changes = np.flatnonzero(np.any(by_distance != by_distance[-1], axis=1))
+    (table,) = [data.data for data in compiled(_softmax((511, 2), scale)).program.data if "shares" in data.symbol]
+    np.testing.assert_array_equal(table, by_distance[: changes.max(initial=-1) + 2])
+
+
+def test_rows_of_two_in_the_place_of_their_inputs() -> None:
+    assert check_tight(layers(_softmax((5, 2)).finish()), distances=[at_most]) == 1
 
 
 @pytest.mark.parametrize("depth", (512, 1000, 4095))
