@@ -64,14 +64,26 @@ def test_random(op: str, board: str) -> None:
 
 @pytest.mark.parametrize("extreme", [-128, 127])
 def test_sums_at_their_ends(extreme: int) -> None:
-    """The largest window whose sums fit 16 bits; one element more is left to plain C."""
+    """The largest window whose sums fit 16 bits, those of which each line does, one whose lines are longer: plain C."""
+    shapes = [(1, 15, 17, 8), (1, 16, 16, 5), (1, 2, 255, 4), (1, 1, 256, 4)]
     build = ModelBuilder()
-    pool(build, AVERAGE, (1, 15, 17, 8), (15, 17))
-    pool(build, AVERAGE, (1, 16, 16, 5), (16, 16))
-    assert templates(build) == [DSP, PLAIN]
-    samples: list[list[Array]] = [[np.full(shape, extreme, np.int8) for shape in ((1, 15, 17, 8), (1, 16, 16, 5))]]
+    for shape in shapes:
+        pool(build, AVERAGE, shape, shape[1:3])
+    assert templates(build) == [DSP] * 3 + [PLAIN]
+    samples: list[list[Array]] = [[np.full(shape, extreme, np.int8) for shape in shapes]]
     verdict = verify(compiled(build), samples, interpreter=False, board=target.load(BOARDS[0]))
     assert verdict.difference is None, str(verdict.difference)
+
+
+def test_windows_of_many_elements() -> None:
+    """Sums of lines added up: inside the image and over its borders, words of channels by two and by one."""
+    build = ModelBuilder()
+    pool(build, AVERAGE, (1, 40, 21, 8), (20, 20))
+    pool(build, AVERAGE, (2, 17, 18, 7), (17, 18), RELU6)
+    x, y = build.input((1, 18, 19, 4), "int8", 0.05, -7), build.tensor((1, 9, 19, 4), "int8", 0.05, -7)
+    build.op(AVERAGE, [x], [y], "Pool2D", filterHeight=18, filterWidth=19, strideH=2, strideW=1, padding=0)
+    assert templates(build) == [DSP] * 3
+    check(build)
 
 
 def test_what_is_left_to_plain_c() -> None:
@@ -94,5 +106,6 @@ def test_compilers(tmp_path: Path) -> None:
         pool(build, op, (2, 6, 4, 7), (2, 4))
         x, y = build.input((1, 5, 5, 7), "int8", 0.05, 3), build.tensor((1, 3, 3, 7), "int8", 0.05, 3)
         build.op(op, [x], [y], "Pool2D", filterHeight=3, filterWidth=3, strideH=2, strideW=2, padding=0)
+    pool(build, AVERAGE, (1, 17, 16, 8), (17, 16))
     assert set(templates(build)) == {DSP}
     check_compilers(build, tmp_path)

@@ -13,7 +13,7 @@ from tinygen.ops.window_walk import Span
 TEMPLATE = "kernels/pool_2d.dsp.c.j2"
 WORD_BYTES = 4
 MOST_AREA = 255
-"""Elements of a window whose sum fits 16 bits, whatever their values."""
+"""Elements whose sum fits 16 bits, whatever their values."""
 
 
 def _applies(context: Context) -> bool:
@@ -22,8 +22,8 @@ def _applies(context: Context) -> bool:
 
 
 def _sums_fit(context: Context) -> bool:
-    """A word of channels, and sums of 16 bits."""
-    return context.input(0).shape[3] >= WORD_BYTES and math.prod(context.attributes.kernel) <= MOST_AREA
+    """A word of channels, and sums of 16 bits: of a whole window, or of each of its lines."""
+    return context.input(0).shape[3] >= WORD_BYTES and context.attributes.kernel[1] <= MOST_AREA
 
 
 def _params(context: Context, average: bool) -> Kernel:
@@ -31,8 +31,10 @@ def _params(context: Context, average: bool) -> Kernel:
     kernel = reduction.pool_kernel(context, average)
     values = dict(kernel.values)
     channels = values["channels"]
-    whole_rows = not values["padded"] and values["kernel_width"] == values["in_width"]
+    lines = average and math.prod(context.attributes.kernel) > MOST_AREA
+    whole_rows = not lines and not values["padded"] and values["kernel_width"] == values["in_width"]
     values |= {
+        "lines": lines,
         "words": 2 if channels % (2 * WORD_BYTES) == 0 else 1,
         "last": channels % WORD_BYTES and channels - WORD_BYTES,
         "rows": 1 if whole_rows else values["kernel_height"],
