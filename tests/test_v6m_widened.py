@@ -19,9 +19,15 @@ from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import slope, window_of
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v6m import BOARDS, CROSS, MATRIX, WIDENED, check, check_kernel, compiles, scaled
+from tinygen import target
+from tinygen.driver import Model, compile_model
+from tinygen.frontend import tflite
 from tinygen.ops import convolution_widened_v6m
 from tinygen.quant import Numerics
+from tinygen.variants import Optimize
+from tinygen.verify.compare import verify
 from tinygen.verify.golden import Golden
+from tinygen.verify.samples import random_samples
 
 LAYERS = {"bbcmicrobit": 3, "pico": 14}
 """Of random layers side by side, that fit into the RAM of the board."""
@@ -117,6 +123,20 @@ def test_numerics() -> None:
     build = ModelBuilder()
     convolution(build, (1, 6, 6, 5), 8, y_zero=4)
     scaled(check(build, numerics=Numerics.TFLM), WIDENED)
+
+
+def test_more_inputs_at_a_time_where_there_is_room() -> None:
+    """For the least time weights are spread for more outputs; for speed 8 kB of inputs are enough."""
+    build = ModelBuilder()
+    pointwise(build, (1, 20, 20, 32), 16)
+    pointwise(build, (1, 4, 4, 32), 16)
+    data, board = build.finish(), target.load("pico")
+    net = Model("net.tflite", data, tflite.read(data, "net.tflite"))
+    fastest = compile_model(net, board, optimize=Optimize.FASTEST)
+    assert [choice.variant.name for choice in fastest.choices if choice] == ["widened_large_v6m", "widened_v6m"]
+    assert fastest.plan.arena_bytes > compile_model(net, board).plan.arena_bytes
+    verdict = verify(fastest, random_samples(fastest.model.graph, 2), interpreter=False, board=board)
+    assert verdict.difference is None, str(verdict.difference)
 
 
 def test_few_outputs_take_the_other_kernel() -> None:

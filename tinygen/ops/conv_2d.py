@@ -356,6 +356,14 @@ FAST = (
         winograd_v6m.params,
         saves=winograd_v6m.saved_cycles,
     ),
+    _variant(
+        "armv6m",
+        "widened_large_v6m",
+        convolution_widened_v6m.TEMPLATE,
+        convolution_widened_v6m.applies,
+        convolution_widened_v6m.large_params,
+        saves=convolution_widened_v6m.saved_cycles,
+    ),
 )
 
 SPEC = OpSpec(

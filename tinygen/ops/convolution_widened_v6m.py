@@ -35,6 +35,8 @@ MOST_WHOLE = 24
 """Steps of a line that are printed one after another without a loop, in a convolution that has several lines."""
 MOST_CELLS_BYTES = 8192
 """Of widened inputs, where more than one row of outputs is computed from them at a time."""
+MOST_FAST_BYTES = 65536
+"""The same where RAM is to be used."""
 LEAST_OUTPUTS = 6
 """Of a channel: fewer are not worth spreading its weights."""
 SPREAD_CYCLES = 2.6
@@ -74,8 +76,24 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, those of the layer with the words of all blocks, and room for inputs and a block."""
+    return _tiled(context, MOST_CELLS_BYTES)
+
+
+def large_params(context: Context) -> Kernel:
+    """The same with more inputs in scratch: weights are spread for more outputs at a time."""
+    return _tiled(context, MOST_FAST_BYTES)
+
+
+def saved_cycles(context: Context) -> float:
+    """About what that takes less."""
     window = _flat(context, convolution_geometry(context))
-    tile = _tile(context, window)
+    tiles = [-(-window.output[0] // _tile(context, window, most)) for most in (MOST_CELLS_BYTES, MOST_FAST_BYTES)]
+    return SPREAD_CYCLES * context.input(1).size * (tiles[0] - tiles[1])
+
+
+def _tiled(context: Context, most_bytes: int) -> Kernel:
+    window = _flat(context, convolution_geometry(context))
+    tile = _tile(context, window, most_bytes)
     kernel = _kernel(context, window, tile, by_row=False)
     return replace(kernel, overlaps=(_rule(context, window, tile),))
 
@@ -87,7 +105,7 @@ def rows(context: Context) -> Rows | None:
     window = convolution_geometry(context)
     kernel = _kernel(context, window, 1, by_row=True)
     filters = context.input(1)
-    spread = filters.size * (window.output[0] - -(-window.output[0] // _tile(context, window)))
+    spread = filters.size * (window.output[0] - -(-window.output[0] // _tile(context, window, MOST_CELLS_BYTES)))
     return window_rows.rows(window, kernel, TEMPLATE, extra_cycles=round(SPREAD_CYCLES * spread))
 
 
@@ -116,12 +134,12 @@ def _walk(window: Geometry, axis: int) -> tuple[int, int, int]:
     return down, step, (window.output[axis] - 1) * down + (kernel - 1) * window.dilation[axis] + 1
 
 
-def _tile(context: Context, window: Geometry) -> int:
-    """Rows of outputs at a time."""
+def _tile(context: Context, window: Geometry, most_bytes: int) -> int:
+    """Rows of outputs at a time, the inputs under which take no more than that, or one."""
     down, _, _ = _walk(window, 0)
     reach = (window.kernel[0] - 1) * window.dilation[0] + 1
     row_bytes = _walk(window, 1)[2] * context.input(0).shape[3] * lanes.WORD_BYTES
-    fitting = (MOST_CELLS_BYTES // row_bytes - reach) // down + 1
+    fitting = (most_bytes // row_bytes - reach) // down + 1
     tiles = -(-window.output[0] // max(1, min(fitting, window.output[0])))
     return -(-window.output[0] // tiles)
 
@@ -144,9 +162,11 @@ def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kern
     starts = byte_pairs.block_starts(len(found.rows), CHANNELS)
     blocks = [_block(lined, scales, start) for start in starts]
     limits = weighted.activation_range(context)
-    block_words = 1 + STARTS + SHIFTS + CHANNELS * scales.words.shape[1]
+    begins = STARTS if np.any(scales.start) else 0
+    block_words = 1 + begins + SHIFTS + CHANNELS * scales.words.shape[1]
     values: dict[str, Any] = {
         "by_row": by_row,
+        "starts": begins,
         "bounded": bool(scales.bounds.size),
         "kinked": scales.line.kinked,
         "scale_words": scales.words.shape[1],
@@ -214,6 +234,7 @@ def _block(found: Sums, scales: Scales, start: int) -> Array:
     """The first channel, where its sums start, what scales them, and the weights."""
     channels = slice(start, start + CHANNELS)
     pairs = scales.start[channels].reshape(-1, 2)
-    begin = [*(pairs[:, 0] + (pairs[:, 1] << lanes.LANE_BITS)), *pairs[:, 1]]
+    begin = np.concatenate([pairs[:, 0] + (pairs[:, 1] << lanes.LANE_BITS), pairs[:, 1]])
+    begin = begin if np.any(scales.start) else begin[:0]
     weights = lanes.weight_words(found.rows[channels].reshape(CHANNELS, -1, INPUTS))
     return np.concatenate([[start], begin, scales.line.shifts[start], scales.words[channels].ravel(), weights])
