@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,12 @@ from tests.modelbuilder import ModelBuilder, Value
 from tests.oracles import Emit, check_host, check_model, model_of
 from tests.overlap_harness import check_tight, layers
 from tests.test_emulated import check_on_boards, compiled
+from tests.test_generated_c import CORES as DISTINCT
+from tests.test_generated_c import WARNINGS, check_sanitized, compilers, run, unpack_files
 from tests.weighted import generated
 from tests.wide_models import OUTPUT_SCALE, wide_builder, wide_emitters, wide_model
 from tinygen import passes, reference, target
+from tinygen.driver import Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import Array
@@ -279,6 +284,28 @@ def test_a_deep_matrix_takes_the_plain_kernel() -> None:
         assert compressed.templates(result) == ["matrix.int16.dsp" if kind == "int16_dsp" else "fully_connected"]
     wide = compiled(one_layer("fully_connected", weights_of(66_000), [0, 0], 0.05), board)
     assert compressed.templates(wide) == ["fully_connected"]
+
+
+CORES = ("portable", "cortex-m4f", "cortex-m55", "avr -mmcu=atmega328p", "rv32imc")
+
+
+@pytest.mark.parametrize("core", [name for name in DISTINCT if name.startswith(CORES)])
+def test_no_warnings_from_any_compiler(core: str, tmp_path: Path) -> None:
+    board = replace(target.load("uno"), core=DISTINCT[core])
+    sources: list[str] = []
+    for family in FAMILIES:
+        data = family_model(family, 7, 3, most=6)
+        result = compile_model(Model("net", data, tflite.read(data, "net")), board, family)
+        unpack_files(result.files, tmp_path)
+        sources += result.manifest["sources"]
+    for compiler in compilers(DISTINCT[core], tmp_path):
+        run([*compiler, *WARNINGS, "-O2", "-Iinclude", "-c", *sources], tmp_path)
+
+
+@pytest.mark.parametrize("core", ["portable", "cortex-m4f"])
+def test_sanitizers_find_nothing(core: str, tmp_path: Path) -> None:
+    """One element outside any tensor, or a sum that leaves its bits, is a fault."""
+    check_sanitized(family_model("weights", 8, 4, most=6), tmp_path, core)
 
 
 # Where outputs may lie, which kernels a core takes, what is refused.
