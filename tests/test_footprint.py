@@ -11,6 +11,7 @@ from typing import Any
 import cffi
 import pytest
 import unicorn
+from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from unicorn import arm_const
 
@@ -60,6 +61,8 @@ COMMANDS = (
 )
 COMMANDS += ("results", "outputs", "cycles", "nonsense", "x" * 90)
 
+WRITTEN = SH_FLAGS.SHF_ALLOC | SH_FLAGS.SHF_WRITE
+
 
 def model(name: str) -> Model:
     """The example, random model or file of that name."""
@@ -77,11 +80,13 @@ def small(board: Target, form: str = "c") -> Compiled:
 
 
 def sizes(elf: Path) -> tuple[int, int]:
-    """(flash, RAM) of a firmware, from its segments and the symbols of its linker script."""
+    """(flash, RAM) of a firmware: its segments, between symbols of its linker script, and sections in other regions."""
     file = ELFFile(io.BytesIO(elf.read_bytes()))
     loaded = sum(s["p_filesz"] for s in file.iter_segments() if s["p_type"] == "PT_LOAD")
     symbols = read_image(elf).symbols
-    return loaded, symbols["tg_bss_end"] - symbols["tg_ram_start"]
+    start, end = symbols["tg_ram_start"], symbols["tg_bss_end"]
+    written = [s for s in file.iter_sections() if s["sh_flags"] & WRITTEN == WRITTEN]
+    return loaded, end - start + sum(s["sh_size"] for s in written if not start <= s["sh_addr"] < end)
 
 
 def painted_depth(before: int, read: bytes) -> int:
@@ -96,7 +101,7 @@ def inference_depth(elf: Path, board: Target, name: str) -> int:
     uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     uc.ctl_set_cpu_model(getattr(arm_const, MODELS[board.core.name]))
     system = target.Region("system control space", 0xE0000000, 0x100000)
-    for region in (board.main_flash, board.main_ram, system, target.Region("return", RETURN, PAGE)):
+    for region in (board.main_flash, *board.ram_pieces, system, target.Region("return", RETURN, PAGE)):
         uc.mem_map(region.origin // PAGE * PAGE, -(-region.bytes // PAGE) * PAGE)
     for address, data in image.segments:
         uc.mem_write(address, data)
