@@ -51,9 +51,11 @@ def test_every_operator(operand: int, output: int, failing: int) -> None:
 
 @pytest.mark.parametrize("name", ["logistic", "softmax"])
 def test_one_element_after_another(name: str) -> None:
+    """But one softmax of two: both are read before one is written."""
     net = layers(side_by_side([emitters()[name]], 1, 12))
-    assert {choice.kernel.overlaps[0].most for choice in net.choices} == {0}
-    assert check_tight(net) == 12
+    pairs = sum(choice.variant.name == "pair" and choice.context.output.size == 2 for choice in net.choices)
+    assert [choice.kernel.overlaps[0].most for choice in net.choices].count(0) == 12 - pairs
+    assert check_tight(net) == 12 - pairs
 
 
 def test_elements_of_other_sizes() -> None:
