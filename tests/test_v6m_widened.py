@@ -70,6 +70,15 @@ def test_random_windows(board: str) -> None:
     assert WIDENED in templates
 
 
+def test_gaps_between_columns() -> None:
+    """Of windows of one row: each column is a line."""
+    build = ModelBuilder()
+    for depth, padding in ((4, SAME), (5, VALID), (5, SAME), (24, SAME)):
+        convolution(build, (2, 3, 19, depth), 8, (1, 3), (1, 2), (1, 4), padding, slope=3e-3)
+    convolution(build, (1, 1, 40, 40), 4, (1, 5), (1, 1), (1, 2), slope=3e-3)
+    scaled(check_kernel(build, "widened_v6m"), WIDENED)
+
+
 def test_lines_of_inputs(golden: Golden) -> None:
     """From one input to more than are printed one after another, odd ones too, with a loop and without."""
     build = ModelBuilder()
@@ -193,6 +202,8 @@ def windows(seed: int, pixels: bool) -> Layers:
         numbers["slope"] = slope(window.kernel[0] * window.kernel[1] * depth)
         shape, padding = (batches, height, width, depth), SAME if window.same else VALID
         convolution(build, shape, filters, window.kernel, window.stride, window.dilation, padding, **numbers)
+    if not pixels:
+        convolution(build, (2, 5, 12, 4), 6, (1, 3), (1, 1), (1, 3), **{**numbers, "slope": slope(12)})
     return layers(build.finish(), "nucleo_g0b1re")
 
 
@@ -216,6 +227,7 @@ def test_rows() -> None:
         choice: dict[str, Any] = {**zeros, "activation": activation, "slope": slope(depth)}
         shape = (1, height, width, depth)
         convolution(build, shape, 8, window.kernel, window.stride, window.dilation, padding, **choice)
+    convolution(build, (1, 4, 12, 5), 6, (1, 3), (1, 2), (1, 3), slope=3e-3)
     net = layers(build.finish(), "nucleo_g0b1re")
     assert "widened_v6m" in {choice.variant.name for choice in net.choices}
     check_rows(net)

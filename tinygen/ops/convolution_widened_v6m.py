@@ -41,7 +41,7 @@ LEAST_OUTPUTS = 6
 """Of a channel: fewer are not worth spreading its weights."""
 SPREAD_CYCLES = 2.6
 """About what it takes to spread a weight."""
-NUMBERS = 23
+NUMBERS = 24
 """Of a layer, in front of its blocks."""
 STARTS, SHIFTS = 4, 2
 """Words of a block in front of what scales its channels, behind the number of the first one."""
@@ -64,10 +64,10 @@ class Scales:
 
 
 def applies(context: Context) -> bool:
-    """One group, no gaps in the rows of the window, some outputs, channels that fit in lanes, scales proved exact."""
+    """One group, gaps along one axis at most, some outputs, channels that fit in lanes, scales proved exact."""
     whole = context.input(1).shape[3] == context.input(0).shape[3]
     window, channels = convolution_geometry(context), context.output.shape[3]
-    dense = window.dilation[1] == 1 or window.kernel[1] == 1
+    dense = window.kernel[0] == 1 or not _has_gaps(window)
     if not whole or not dense or context.output.size < LEAST_OUTPUTS * channels or channels < CHANNELS:
         return False
     found = dsp.sums(context, OPERANDS)
@@ -111,9 +111,19 @@ def rows(context: Context) -> Rows | None:
 
 def _in_lines(found: Sums, window: Geometry) -> Sums:
     """The same with lines of an even number of inputs."""
-    lines = found.rows.reshape(len(found.rows), window.kernel[0], -1)
+    lines = found.rows.reshape(len(found.rows), _lines(window), -1)
     padded = np.pad(lines, ((0, 0), (0, 0), (0, lines.shape[2] % INPUTS)))
     return replace(found, rows=padded.reshape(len(padded), -1))
+
+
+def _has_gaps(window: Geometry) -> bool:
+    """Whether the columns of a window lie apart."""
+    return window.dilation[1] > 1 and window.kernel[1] > 1
+
+
+def _lines(window: Geometry) -> int:
+    """Runs of inputs under an output: rows, or columns where they lie apart."""
+    return window.kernel[1 if _has_gaps(window) else 0]
 
 
 def _flat(context: Context, window: Geometry) -> Geometry:
@@ -157,8 +167,8 @@ def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kern
     assert scales is not None  # proved by applies
     lined = _in_lines(found, window)
     steps = lined.rows.shape[1] // INPUTS
-    line_steps = steps // window.kernel[0]
-    whole = window.kernel[0] > 1 and line_steps <= MOST_WHOLE
+    line_steps = steps // _lines(window)
+    whole = _lines(window) > 1 and line_steps <= MOST_WHOLE
     starts = byte_pairs.block_starts(len(found.rows), CHANNELS)
     blocks = [_block(lined, scales, start) for start in starts]
     limits = weighted.activation_range(context)
@@ -194,11 +204,13 @@ def _numbers(context: Context, window: Geometry, tile: int, line: int, blocks: i
     places = np.arange(columns) * column_step - window.pad[1]
     inside = np.flatnonzero((places >= 0) & (places < window.input[1]))
     first = int(inside[0]) if len(inside) else 0
+    gap = window.dilation[1] if _has_gaps(window) else window.dilation[0] * columns
+    gap *= x.shape[3]
     batches = context.output.size // (math.prod(window.output) * filters)
     return [
         *(batches, x.size // batches, *window.input, x.shape[3], *window.output, filters),
-        *(window.kernel[0], line, down, along, window.dilation[0], *window.pad, row_step, column_step),
-        *(tile, columns, first, len(inside), x.zero_point, blocks),
+        *(_lines(window), line, down, along, gap - line, *window.pad, row_step, column_step),
+        *(tile, columns, first, len(inside), x.zero_point, blocks, _rows_of_cells(window, 1)),
     ]
 
 
