@@ -13,7 +13,7 @@ from tinygen import ops
 PACKAGE = Path(tinygen.__file__).parent
 LAYERS = (
     ("__init__",),
-    ("errors", "resources"),
+    ("errors", "interrupts", "resources"),
     ("ir",),
     ("quant", "target"),
     ("requantize",),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tinygen import target
+from tinygen import interrupts, target
+from tinygen.interrupts import interruptible
 from tinygen.optimize import output, rows
 from tinygen.optimize.cache import Cache
 from tinygen.optimize.candidate import Candidate, default_ladder
@@ -130,10 +130,10 @@ def _run(problem: Problem, request: Request, hidden: bool) -> Result:
     """The search, and the judgement of what it found; Ctrl+C ends it with one line."""
     cache = Cache(request.cache)
     try:
-        with _stoppable() as check, workers(request.jobs, request.scheduler) as pool, _watch(hidden, check) as watch:
+        with interruptible(), workers(request.jobs, request.scheduler) as pool, _watch(hidden) as watch:
             found = search(problem, request.ladder, cache, pool, watch)
             scores = judge(problem, found.winner.model, cache, pool) if found.winner else None
-            check()
+            interrupts.check()
     except KeyboardInterrupt:
         done = f"what was finished is kept in {request.cache}"
         click.echo(f"tinygen: stopped; {done}: the same command goes on from there", err=True)
@@ -142,32 +142,8 @@ def _run(problem: Problem, request: Request, hidden: bool) -> Result:
 
 
 @contextmanager
-def _stoppable() -> Iterator[Callable[[], None]]:
-    """Ctrl+C and SIGTERM raise KeyboardInterrupt at once; what is yielded raises it again, where a callback lost it."""
-    asked: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        asked.append(number)
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if asked:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _watch(hidden: bool, check: Callable[[], None]) -> Iterator[Watch]:
-    """Bars on standard error, if that is a terminal: of all candidates, and of each that is being trained.
-
-    What updates them calls `check` first.
-    """
+def _watch(hidden: bool) -> Iterator[Watch]:
+    """Bars on standard error, if that is a terminal: of all candidates, and of each that is being trained."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(20),
@@ -180,7 +156,7 @@ def _watch(hidden: bool, check: Callable[[], None]) -> Iterator[Watch]:
         shown: dict[str, TaskID] = {}
 
         def update(done: int, total: int, running: Sequence[Running]) -> None:
-            check()
+            interrupts.check()
             bars.update(whole, completed=done, total=total, steps=f"{done}/{total}")
             for title in shown.keys() - {each.title for each in running}:
                 bars.remove_task(shown.pop(title))

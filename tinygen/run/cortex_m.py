@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from tinygen import interrupts
 from tinygen.errors import FirmwareError, TargetError, ToolError
 from tinygen.run.image import Image
 from tinygen.run.registers import Registers
@@ -145,7 +146,8 @@ class CortexM:
         if address == self._image.symbols.get(INPUT_LOOK, 0) & ~1:
             self._idle_looks = 0 if self._uart.received or self._moved != self._uart.moved else self._idle_looks + 1
             self._moved = self._uart.moved
-        if self._idle_looks > MOST_IDLE_LOOKS or self._interrupt_is_due() or time.monotonic() > self._deadline:
+        late = time.monotonic() > self._deadline or interrupts.asked()
+        if late or self._idle_looks > MOST_IDLE_LOOKS or self._interrupt_is_due():
             self._pc = address
             uc.emu_stop()
 
@@ -163,7 +165,8 @@ class CortexM:
     def _emulate(self, start: int, seconds: float, end: int = NOWHERE) -> None:
         self._clock.start()
         try:
-            self._uc.emu_start(start | 1, end, timeout=int(seconds * 1e6))
+            with interrupts.deferred():
+                self._uc.emu_start(start | 1, end, timeout=int(seconds * 1e6))
         except unicorn.UcError as error:
             raise self._faulted(self._fault or str(error)) from None
         finally:

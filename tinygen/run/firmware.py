@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from tinygen.errors import TargetError, ToolError
+from tinygen.interrupts import interruptible
 from tinygen.run.build import build
 from tinygen.run.emulator import Emulator, choose, start
 from tinygen.run.link import Link
@@ -30,7 +28,7 @@ class Firmware:
 @contextmanager
 def firmware_at(port: str) -> Iterator[Firmware]:
     """The firmware of the board at a serial port; raises ToolError."""
-    with _ended_by_sigterm(), closing(SerialPort(port)) as link:
+    with interruptible(), closing(SerialPort(port)) as link:
         yield Firmware(link, port, None)
 
 
@@ -48,24 +46,7 @@ def emulated_firmware(
         raise ToolError("--elf names a program, so there is none to build", found=f"--env {environment}")
     if elf is not None and not elf.is_file():
         raise ToolError("no such file", where=str(elf))
-    with _ended_by_sigterm():
+    with interruptible():
         program = elf or build(project, emulator.kind, environment)
         with closing(start(emulator, board, program, limit_seconds)) as link:
             yield Firmware(link, board.name, emulator)
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM is as Ctrl+C meanwhile, so that what was started is ended too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
