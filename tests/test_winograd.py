@@ -15,6 +15,7 @@ from tests import branchy_models, dsp
 from tests.dsp import BOARDS, NONE, RELU, RELU6, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.overlap_harness import check_tight, layers
+from tests.test_cli import as_json, tinygen
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_generated_c import check_sanitized
 from tinygen import ops, target
@@ -98,16 +99,40 @@ def test_sums_as_great_as_can_be() -> None:
             assert functions(dsp.check(build)) == {kernel}
 
 
+INPUT_ROWS = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+OUTPUT_ROWS = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+"""The other two transforms of F(4x4, 3x3), as they are published: with fractions in the third."""
+ENLARGED_ROWS = np.array([4, -6, -6, 24, 24, 1])
+
+
 def test_transforms() -> None:
-    """Tiles by filters are 576 times the convolution, in whole numbers; an identity of the transforms."""
+    """A tile by a filter is 576 times their convolution, in whole numbers."""
     rng = np.random.default_rng(0)
-    blocks = rng.integers(-128, 128, (2, 3, 4, 3, 3, 2))
-    words = winograd_dsp.transformed(blocks)
+    blocks, tile = rng.integers(-128, 128, (2, 3, 4, 3, 3, 2)), rng.integers(0, 256, (6, 6))
+    words, one = winograd_dsp.transformed(blocks), blocks[1, 2, 3, :, :, 1]
     assert words.shape == (2, 3, 6, 6, 4) and words.dtype == np.uint32
-    rows = winograd_dsp.FILTER_ROWS
-    one = rows @ blocks[1, 2, 3, :, :, 1] @ rows.T
-    np.testing.assert_array_equal(words[1, 2, :, :, 3].view(np.int32) >> 16, one)
-    assert winograd_dsp.packed(blocks).view(np.int8).reshape(2, 3, 2, 36)[1, 2, 1, -1] == blocks[1, 2, 3, 2, 2, 1]
+    filtered = words[1, 2, :, :, 3].view(np.int32) >> 16
+    back = OUTPUT_ROWS * 24 // ENLARGED_ROWS
+    np.testing.assert_array_equal(back * ENLARGED_ROWS, OUTPUT_ROWS * 24)
+    found = back @ (filtered * (INPUT_ROWS @ tile @ INPUT_ROWS.T)) @ back.T
+    windows = np.lib.stride_tricks.sliding_window_view(tile, (3, 3))
+    np.testing.assert_array_equal(found, winograd_dsp.ENLARGED * np.einsum("xyij,ij->xy", windows, one))
+
+
+def test_filters_of_a_word() -> None:
+    """The last byte of two filters is the second one's, its second channel at the ninth place."""
+    blocks = np.random.default_rng(0).integers(-128, 128, (2, 3, 4, 3, 3, 2))
+    found = winograd_dsp.packed(blocks).view(np.int8).reshape(2, 3, 2, 36)
+    np.testing.assert_array_equal(found[..., -1], blocks[:, :, 1::2, 2, 2, 1])
 
 
 @pytest.mark.parametrize(
@@ -209,6 +234,17 @@ def test_speed_is_what_is_left() -> None:
     limits = Limits(ram_bytes=compile_model(chain(), target.load(BOARDS[0])).plan.arena_bytes)
     assert attempt(limits, chain)[0] is Optimize.SPEED
     assert attempt(Limits(), chain)[0] is Optimize.FASTEST
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """It says for what the kernels were chosen, and keeps a limit of the flash, code included."""
+    path, out = tmp_path / "net.tflite", tmp_path / "out"
+    path.write_bytes(two_sizes().data)
+    options = ("--board", BOARDS[0], "--format", "c", "--optimize", "fastest", "--output", out)
+    assert "--optimize fastest" in tinygen("compile", path, *options).stdout
+    facts = as_json("compile", path, *options, "--max-flash", "18000")
+    code_bytes = sum(layer["code_bytes"] for layer in facts["budget"]["layers"][:-1])
+    assert facts["optimize"] == "fastest" and facts["constant_bytes"] + code_bytes <= 18000
 
 
 def test_the_estimate_of_cycles() -> None:
