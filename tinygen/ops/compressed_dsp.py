@@ -134,7 +134,7 @@ def _pointwise(context: Context) -> Layer:
     found = dsp.sums(context, OPERANDS)
     order = np.array(byte_pairs.in_order_of_bytes(found.rows.shape[1]))
     addresses = np.arange(len(order)) * pointwise_dsp.PIXELS * WORD_BYTES
-    return Layer(found, order, addresses, pointwise_dsp.CHANNELS, sparse_dsp.TWO_OUTPUTS)
+    return Layer(found, order, addresses, pointwise_dsp.CHANNELS, sparse_dsp.TWO_PIXELS)
 
 
 def _convolution(context: Context, layout: Layout) -> Layer:
