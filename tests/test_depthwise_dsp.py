@@ -301,5 +301,6 @@ def test_every_compiler(tmp_path: Path) -> None:
     for stride in (1, 2):
         for zero in (-128, 0):
             depthwise(build, (1, 40, 9, 3), stride, y_zero=zero)
+            depthwise(build, (1, 5, 6, 3), stride, y_zero=zero)
             depthwise(build, (2, 9, 9, 3), stride, y_zero=zero, kernel=(5, 4), multiplier=2)
     check_compilers(build, tmp_path)
