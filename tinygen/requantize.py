@@ -152,14 +152,14 @@ def two_roundings(
     return steps(scaled, slopes, bias, sums, zero_point, limits)
 
 
-def line(wanted: Steps, left: Array | int, shared: bool = False) -> Line | None:
+def line(wanted: Steps, left: Array | int, shared: bool = False, nearest: bool = False) -> Line | None:
     """A line with exactly these steps in every channel, the sums of each shifted left by so much; None without one.
 
-    `shared`: the same multiplier in all channels.
+    `shared`: the same multiplier in all channels. `nearest`: the shift rounds to the nearest, halves up, by an addend.
     """
     lefts = np.broadcast_to(np.asarray(left, np.int64), len(wanted.first))
     for shift in _shifts(wanted, lefts):
-        found = _Search(wanted, lefts, shift, shared).solve()
+        found = _Search(wanted, lefts, shift, shared, nearest).solve()
         if found is not None:
             return found
     return None
@@ -200,13 +200,14 @@ class _Search:
     slope changes sign. So is the least of several channels' gaps.
     """
 
-    def __init__(self, wanted: Steps, left: Array, shift: int, shared: bool) -> None:
+    def __init__(self, wanted: Steps, left: Array, shift: int, shared: bool, nearest: bool) -> None:
         self._wanted, self._left, self._shift, self._shared = wanted, left, shift, shared
+        self._addend = (wanted.zero_point << shift) + (1 << shift - 1 if nearest else 0)
         least, most, column = wanted.least << left, wanted.most << left, left[:, None]
         self._fits = bool(np.all((least > -(2**31)) & (most < 2**31)))
         self._offset_range = np.maximum(-(2**31), -(2**31) - least), np.minimum(2**31 - 1, 2**31 - 1 - most)
         reach, miss = wanted.first <= wanted.most[:, None], wanted.first > wanted.least[:, None]
-        levels = np.broadcast_to((wanted.levels - wanted.zero_point) << (32 + shift), wanted.first.shape)
+        levels = np.broadcast_to((wanted.levels << shift) - self._addend << 32, wanted.first.shape)
         # The last column is the range of the offset itself, as two more lines through 0.
         self._on = _with_column(np.where(reach, wanted.first, 0) << column, -self._offset_range[0])
         self._before = _with_column(np.where(miss, wanted.first - 1, 0) << column, -self._offset_range[1])
@@ -228,9 +229,8 @@ class _Search:
             offset[open_[solved]] = ((low + high) >> 1)[solved]
             open_ = open_[~solved]
             if not len(open_):
-                addend = self._wanted.zero_point << self._shift
                 pair = multiplier.astype(np.int32), offset.astype(np.int32)
-                found = Line(*pair, self._left, addend, self._shift)
+                found = Line(*pair, self._left, self._addend, self._shift)
                 assert _proved(found, self._wanted), "the search and the proof disagree"
                 return found
         return None
