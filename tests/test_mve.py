@@ -81,8 +81,8 @@ def test_pointwise_of_random_shapes(seed: int, tmp_path: Path) -> None:
         choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
         shape = build.pick([1, 1, 2]), height, width, depth
         pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
-    forms = {function.values["finish"]["signed"] for function in check(build, POINTWISE, tmp_path).program.functions}
-    assert forms == {False, True}
+    found = [function.values["finish"] for function in check(build, POINTWISE, tmp_path).program.functions]
+    assert {(finish["form"], finish.get("signed")) for finish in found} >= {("line", None), ("exact", True)}
 
 
 def test_pointwise_of_every_depth(tmp_path: Path) -> None:
@@ -146,6 +146,26 @@ def test_pointwise_halves_below_zero(tmp_path: Path) -> None:
         )
     result = check(build, POINTWISE, tmp_path)
     assert all(function.values["finish"]["signed"] for function in result.program.functions)
+
+
+def test_pointwise_of_one_sign_without_a_line(tmp_path: Path) -> None:
+    """Sums that leave no bits to shift them left, and so are scaled by both roundings."""
+    build = ModelBuilder()
+    pointwise(build, (1, 2, 3, 8192), 4, RELU6, slope=2e-4, x_zero=0)
+    found = [function.values["finish"] for function in check(build, POINTWISE, tmp_path).program.functions]
+    assert [(finish["form"], finish["signed"]) for finish in found] == [("exact", False)]
+
+
+def test_lines_of_every_shift(tmp_path: Path) -> None:
+    """Narrowed by the shift itself up to 16 bits, behind it beyond."""
+    build = ModelBuilder()
+    for slope in (0.1, 0.01, 1e-3, 1e-4, 1e-5):
+        pointwise(build, (1, 2, 3, 12), 4, slope=slope, bias=0, scale_spread=1.0)
+        depthwise(build, (1, 3, 3, 4), slope=slope, bias=0, scale_spread=1.0)
+    result = dsp.check(build, [M55], 4)
+    found = [function.values["finish"] for function in result.program.functions]
+    shifts = {finish["shift"] for finish in found if finish["form"] == "line"}
+    assert min(shifts) <= 8 and max(shifts) > 16, shifts
 
 
 def test_layers_that_are_left_to_other_kernels() -> None:
@@ -297,7 +317,7 @@ def test_fully_connected_of_random_shapes(numerics: Numerics, tmp_path: Path) ->
         dense(build, depth, units, rows=build.pick([1, 1, 3]), per_channel=build.chance(0.5), **choice, **zeros)
     result = check(build, DENSE, tmp_path, numerics=numerics)
     forms = {function.values["finish"]["form"] for function in result.program.functions}
-    assert forms == ({"line"} if numerics is Numerics.TFLITE else {"exact"})
+    assert forms == ({"line"} if numerics is Numerics.TFLITE else {"line", "exact"})
 
 
 def test_fully_connected_of_every_depth(tmp_path: Path) -> None:

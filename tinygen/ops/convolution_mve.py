@@ -86,7 +86,7 @@ def applies(context: Context) -> bool:
         return False
     if not CHANNELS <= channels <= MOST_CHANNELS:
         return False
-    return mve.finish(context, OPERANDS, dsp.sums(context, OPERANDS)) is not None
+    return mve.can_finish(context, OPERANDS)
 
 
 def params(context: Context) -> Kernel:

@@ -120,7 +120,7 @@ def applies(context: Context) -> bool:
         return False
     if max(x.shape[3], filters) > MOST_MOVE or not -mve.MOST_OFFSET <= layout.advance <= mve.MOST_OFFSET:
         return False
-    return mve.finish(context, OPERANDS, dsp.sums(context, OPERANDS)) is not None
+    return mve.can_finish(context, OPERANDS)
 
 
 def params(context: Context) -> Kernel:

@@ -1,15 +1,16 @@
 """Turns the weights and the scaling of a layer into the words that kernels for Armv8.1-M's vectors (Helium) read.
 
 Weights are multiplied 16 at a time, as they are stored: zero points are folded into the bias. Outputs are scaled four
-at a time, in one of two forms. `exact` is TensorFlow Lite's two roundings; the second one rounds halves up, not away
-from zero, which differs for negative numbers alone, and these are set right first unless they end at the lower limit.
-`line` is one multiplication and one rounding down, proved by tinygen/requantize.py.
+at a time, in one of two forms. `line` is one multiplication and one rounding shift, the output's zero point in its
+offset, proved by tinygen/requantize.py. `exact` is TensorFlow Lite's two roundings; the second one rounds halves up,
+not away from zero, which differs for negative numbers alone, and these are set right first unless they end at the lower
+limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tinygen.ops import dsp, overlap, weighted
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Context, Overlap
 from tinygen.ops.unroll import chunk
+from tinygen.requantize import Steps
 
 LANES = 16
 """Bytes of a vector."""
@@ -47,33 +49,50 @@ class Finish:
     """Each int32 [channels]; offset and multiplier first."""
 
 
+def can_finish(context: Context, operands: weighted.Operands) -> bool:
+    """Whether sums that are scaled in fixed point can be stored exactly, with a line or without."""
+    right = -weighted.fixed_point(context, operands).shift.astype(np.int64)
+    return bool(right.min() >= (1 if _signed(context) else 0) and right.max() <= MOST_RIGHT)
+
+
 def finish(context: Context, operands: weighted.Operands, found: Sums, single: bool = False) -> Finish | None:
-    """How these sums are stored exactly; None when neither form can. `single`: they are scaled in float64."""
+    """How these sums are stored exactly; None when neither form can. `single`: they are scaled in float64.
+
+    Halves away from zero bend the staircase of outputs of both signs: no line is looked for then.
+    """
     limits = weighted.activation_range(context)
     clamp = None if limits == quant.RANGES["int8"] else {"low": limits[0], "high": limits[1]}
-    values: dict[str, Any] = {"zero_point": context.output.zero_point, "clamp": clamp}
-    if not single:
-        return _exact(context, operands, found, values, limits[0])
-    left = min(MOST_LEFT, 31 - int(np.abs(found.range).max()).bit_length())
-    line = requantize.line(dsp.one_rounding(context, operands, found), max(0, left))
+    if single:
+        return _line(dsp.one_rounding(context, operands, found), found, clamp)
+    straight = None if _signed(context) else _line(dsp.two_roundings(context, operands, found), found, clamp)
+    if straight is not None or not can_finish(context, operands):
+        return straight
+    return _exact(context, operands, found, clamp)
+
+
+def _signed(context: Context) -> bool:
+    """Whether outputs may lie below the zero point."""
+    return weighted.activation_range(context)[0] < context.output.zero_point
+
+
+def _line(wanted: Steps, found: Sums, clamp: Mapping[str, int] | None) -> Finish | None:
+    left = max(0, min(MOST_LEFT, 31 - int(np.abs(found.range).max()).bit_length()))
+    line = requantize.line(replace(wanted, zero_point=0), left, nearest=True)
     if line is None:
         return None
-    values |= {"form": "line", "left": left, "shift": line.shift}
+    values = {"form": "line", "left": left, "shift": line.shift, "zero_point": 0, "clamp": clamp}
     return Finish(values, (line.offset, line.multiplier))
 
 
-def _exact(
-    context: Context, operands: weighted.Operands, found: Sums, values: Mapping[str, Any], low: int
-) -> Finish | None:
+def _exact(context: Context, operands: weighted.Operands, found: Sums, clamp: Mapping[str, int] | None) -> Finish:
     scaling = weighted.fixed_point(context, operands)
-    right = np.broadcast_to(-scaling.shift.astype(np.int64), len(found.bias))
-    signed = low < context.output.zero_point
-    if right.min() < (1 if signed else 0) or right.max() > MOST_RIGHT:
-        return None
     # The vectors' sums wrap like those of the reference, which stay in 32 bits.
-    columns = quant.wrap_int32(found.bias), np.broadcast_to(scaling.multiplier, len(right)), -right
-    named = {**values, "form": "exact", "signed": signed}
-    return Finish(named, tuple(column.astype(np.int32) for column in columns))
+    columns = [
+        np.broadcast_to(column, len(found.bias)).astype(np.int32)
+        for column in (quant.wrap_int32(found.bias), scaling.multiplier, scaling.shift)
+    ]
+    values = {"form": "exact", "signed": _signed(context), "zero_point": context.output.zero_point, "clamp": clamp}
+    return Finish(values, tuple(columns))
 
 
 def in_lanes(rows: Array) -> Array:
