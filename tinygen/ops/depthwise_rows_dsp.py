@@ -63,7 +63,8 @@ def _centred(window: Geometry) -> bool:
 
 def _kernel(context: Context, general: Kernel) -> Kernel:
     """The same numbers in another order; a channel's are one run of words."""
-    plane, depth = planes.row_plane(convolution_geometry(context)), context.input(0).shape[3]
+    window, depth = convolution_geometry(context), context.input(0).shape[3]
+    plane = planes.row_plane(window)
     assert plane is not None  # asked by _reaches
     values = dict(general.values)
     start, multiplier = (constant.data for constant in general.constants[1:])
@@ -73,6 +74,8 @@ def _kernel(context: Context, general: Kernel) -> Kernel:
     lane_bytes = values["width"] // 2 * PAIR_BYTES
     values |= {
         **_copies(plane, depth),
+        "above": window.pad[0] > 0,
+        "below": (window.output[0] - 1) * window.stride[0] + window.kernel[0] > window.input[0] + window.pad[0],
         "tap_places": TAP_PLACES,
         "record_words": records.shape[1],
         "pair_bytes": PAIR_BYTES,
