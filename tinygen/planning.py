@@ -71,7 +71,7 @@ def plan_for(
             remedy="compile without --feed",
         )
     if optimize is Optimize.LEAST_RAM:
-        plain = _with_runs(graph, plain_choices(graph, numerics), core, left, given, known)
+        plain = _with_runs(graph, plain_choices(graph, numerics), core, left, given, known, best[1].arena_bytes)
         best = min(best, plain or best, key=lambda made: made[1].arena_bytes)
     while optimize in (Optimize.RAM, Optimize.LEAST_RAM):
         step = peak(best[1]).step
@@ -80,7 +80,7 @@ def plan_for(
             break
         choices, paid = found
         left -= paid
-        made = _with_runs(graph, choices, core, left, given, known)
+        made = _with_runs(graph, choices, core, left, given, known, best[1].arena_bytes)
         if made and made[1].arena_bytes < best[1].arena_bytes:
             best = made
     return best
@@ -93,20 +93,27 @@ def whole_cycles(choices: Choices, core: Core) -> float:
 
 
 def _with_runs(
-    graph: Graph, choices: Choices, core: Core, most: float, given: bool, known: dict[Any, Any]
+    graph: Graph,
+    choices: Choices,
+    core: Core,
+    most: float,
+    given: bool,
+    known: dict[Any, Any],
+    below: float = math.inf,
 ) -> tuple[Choices, Plan] | None:
     """The smallest plan whose runs of rows take at most so many cycles more, and the kernels with the rows of it.
 
-    None where the input is to be given row by row, and these kernels do not take it so.
+    None where the input is to be given row by row, and these kernels do not take it so; or where no plan can be under
+    `below` bytes.
     """
     best: tuple[Choices, Plan] | None = None
     for way in _ways(graph, choices, core, most, given, known)[:MOST_TRIED]:
-        if best and best[1].arena_bytes <= way.streaming.live_bytes:
+        if way.streaming.live_bytes >= (best[1].arena_bytes if best else below):
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
         if rows_reach(graph, made) and (best is None or made.arena_bytes < best[1].arena_bytes):
             best = way.choices, made
-    if best is None and not given:
+    if best is None and not given and below == math.inf:
         return choices, plan(graph, kernels(choices), core.alignment_bytes)
     return best
 

@@ -29,7 +29,7 @@ OUTSIDE = -(1 << 40)
 def shrink(
     items: Sequence[Item], near: Sequence[Sequence[tuple[int, int, int]]], starts: Sequence[Sequence[int]], goal: int
 ) -> list[int]:
-    """The offsets of the smallest arena found from any of `starts`, the smallest first; none under `goal` bytes is looked for.
+    """The offsets of the smallest arena found from `starts`, of which the first is the best; `goal` bytes are enough.
 
     `near` has for each item (other, low, high), when offset - offset of other must not be in low <= ... < high.
     """

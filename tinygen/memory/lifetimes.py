@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tinygen.ir import DTYPES, Graph
 from tinygen.memory.rows import row_bytes
@@ -51,12 +52,12 @@ class Buffer:
         """All tensors in it, the one that contains the others first."""
         return tuple(dict.fromkeys(tensor for part in self.parts for tensor in part.tensors))
 
-    @property
+    @cached_property
     def first(self) -> int:
         """The first moment at which any of it holds a value."""
         return min(part.first for part in self.parts)
 
-    @property
+    @cached_property
     def last(self) -> int:
         """The last moment at which any of it holds a value."""
         return max(part.last for part in self.parts)

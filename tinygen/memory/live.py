@@ -19,10 +19,11 @@ from tinygen.ops.spec import Overlap
 def live_bytes(graph: Graph, planned: Schedule, storage: Storage) -> Array:
     """[moments + 1]: from before the first moment on; what an output may share with an input counts once."""
     lives = lifetimes(graph, planned)
+    whole = _with_views(storage, lives)
     change = np.zeros(len(planned.moments) + 3, np.int64)
     for access, (first, last) in lives.items():
         if storage.places[access.tensor] == (access.tensor, 0):
-            first, last = _with_views(graph, storage, lives, access, first, last)
+            first, last = (first, last) if access.row is not None else whole[access.tensor]
             change[first + 1] += _bytes(graph, access)
             change[last + 2] -= _bytes(graph, access)
     for _, size, first, last in (use for scratch in planned.scratch for use in scratch.uses):
@@ -34,14 +35,15 @@ def live_bytes(graph: Graph, planned: Schedule, storage: Storage) -> Array:
     return live
 
 
-def _with_views(graph: Graph, storage: Storage, lives: Lives, access: Access, first: int, last: int) -> tuple[int, int]:
-    """The life of a tensor with those that are views of it."""
-    if access.row is not None:
-        return first, last
-    for other, (begin, end) in lives.items():
-        if other.row is None and storage.places[other.tensor][0] == access.tensor:
-            first, last = min(first, begin), max(last, end)
-    return first, last
+def _with_views(storage: Storage, lives: Lives) -> dict[int, tuple[int, int]]:
+    """The life of each tensor that is no view, with those that are views of it."""
+    found: dict[int, tuple[int, int]] = {}
+    for access, (begin, end) in lives.items():
+        if access.row is None:
+            root = storage.places[access.tensor][0]
+            first, last = found.get(root, (begin, end))
+            found[root] = min(first, begin), max(last, end)
+    return found
 
 
 def _bytes(graph: Graph, access: Access) -> int:

@@ -15,12 +15,14 @@ from tinygen.ops.spec import Overlap
 def forbidden(graph: Graph, planned: Schedule, wanted: Sequence[Buffer]) -> dict[tuple[int, int], Intervals]:
     """(index of one buffer, of another) -> what the difference of their offsets must not be."""
     found = {}
-    lives = [(buffer.first, buffer.last) for buffer in wanted]
-    for b, (first, last) in enumerate(lives):
-        for a, (begin, end) in enumerate(lives[:b]):
-            if begin <= last and first <= end and (intervals := _between(graph, planned, wanted[a], wanted[b])):
-                found[a, b] = intervals
-    return found
+    alive: list[int] = []
+    for b in sorted(range(len(wanted)), key=lambda index: wanted[index].first):
+        alive = [a for a in alive if wanted[a].last >= wanted[b].first]
+        for one, other in ((min(a, b), max(a, b)) for a in alive):
+            if intervals := _between(graph, planned, wanted[one], wanted[other]):
+                found[one, other] = intervals
+        alive.append(b)
+    return dict(sorted(found.items()))
 
 
 def _between(graph: Graph, planned: Schedule, one: Buffer, other: Buffer) -> Intervals:

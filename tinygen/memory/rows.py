@@ -39,6 +39,19 @@ class Run:
     """Number of an event -> the rows (tensor, row) that no later event of the run reads."""
 
 
+@dataclass(frozen=True)
+class Priced:
+    """A run, what it brings and what it takes."""
+
+    run: Run
+    bytes: int
+    """About the RAM that is needed while it is at work."""
+    whole_bytes: int
+    """The same when its nodes are computed one after the other."""
+    extra_cycles: float
+    """About what it takes more than that."""
+
+
 def row_bytes(tensor: Tensor) -> int:
     """Of one row of an NHWC tensor."""
     return tensor.bytes // tensor.shape[1]
@@ -67,11 +80,12 @@ def read_tensors(graph: Graph, node: int, rows: Rows) -> tuple[int, ...]:
 
 def spans(graph: Graph, rows: Sequence[Rows | None]) -> Iterator[tuple[int, int]]:
     """The first and the last node of every run that there can be, of one node or more."""
+    consumers = graph.consumers()
     for first in range(len(graph.nodes)):
         for last in range(first, min(first + LONGEST, len(graph.nodes))):
             if rows[last] is None:
                 break
-            if _is_closed(graph, rows, first, last):
+            if _is_closed(graph, consumers, rows, first, last):
                 yield first, last
 
 
@@ -125,9 +139,10 @@ def _needs(graph: Graph, node: int, rows: Rows | None, row: int) -> Iterator[tup
         yield tensor, read_rows(rows, row, graph.tensors[tensor].shape[1])
 
 
-def _is_closed(graph: Graph, rows: Sequence[Rows | None], first: int, last: int) -> bool:
+def _is_closed(
+    graph: Graph, consumers: Mapping[int, Sequence[int]], rows: Sequence[Rows | None], first: int, last: int
+) -> bool:
     """Whether all that its nodes make, but the last one's output, is used up inside, and by one of them at least."""
-    consumers = graph.consumers()
     for node in range(first, last):
         (output, *more) = graph.nodes[node].outputs
         readers = consumers.get(output, [])

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from tinygen.ir import Graph
 from tinygen.memory.live import live_bytes
-from tinygen.memory.rows import GIVEN, Run, read_tensors, row_bytes, run, spans, takes_input, turns
+from tinygen.memory.rows import GIVEN, Priced, Run, read_tensors, row_bytes, run, spans, takes_input, turns
 from tinygen.memory.schedule import schedule
-from tinygen.memory.views import storage
+from tinygen.memory.views import Storage, storage
 from tinygen.ops.spec import Cost, Kernel, Rows
 
 
@@ -44,27 +44,14 @@ PRICES: Mapping[str, Price] = MappingProxyType(
 class Streaming:
     """A choice of runs: about the RAM that it needs, and the cycles that it takes more than none."""
 
-    runs: tuple[Run, ...]
+    priced: tuple[Priced, ...]
     live_bytes: int
     extra_cycles: float
 
-
-@dataclass(frozen=True)
-class _Way:
-    """Runs up to a node."""
-
-    bytes: int
-    cycles: float
-    runs: tuple[Run, ...] = ()
-
-
-@dataclass(frozen=True)
-class Known:
-    """What runs need, by the node that they begin with, whether they take the input, and the kernels in them."""
-
-    kernels: Sequence[Hashable]
-    """What tells the kernel of each node, and its rows."""
-    needs: dict[tuple[int, bool, tuple[Hashable, ...]], tuple[int, Run]]
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs alone."""
+        return tuple(one.run for one in self.priced)
 
 
 @dataclass(frozen=True)
@@ -75,6 +62,26 @@ class _Candidate:
     last: int
     given: bool
     least_bytes: int
+    """A bound from below on what it needs."""
+    cycles: float
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Candidates up to a node."""
+
+    bytes: int
+    cycles: float
+    taken: tuple[_Candidate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What runs need, by the node that they begin with, whether they take the input, and the kernels in them."""
+
+    kernels: Sequence[Hashable]
+    """What tells the kernel of each node, and its rows."""
+    needs: dict[tuple[int, bool, tuple[Hashable, ...]], tuple[int, Run]]
 
 
 def price(features: frozenset[str]) -> Price:
@@ -100,33 +107,65 @@ def streamings(
     places = storage(graph, 1, joined=False)
     live = live_bytes(graph, schedule(graph, kernels), places)
     alone = {node: int(live[node + 1]) for node in range(len(graph.nodes))}
+    candidates = [one for one in _candidates(graph, rows, paid, alone, given) if one.cycles <= most_cycles]
+    found: dict[_Candidate, tuple[int, Run]] = {}
+    while True:
+        ways = _front(graph, candidates, alone, found, given)
+        unknown = dict.fromkeys(one for way in ways for one in way.taken if one not in found)
+        if not unknown:
+            return [Streaming(_priced(way, found, alone), way.bytes, way.cycles) for way in ways]
+        for one in unknown:
+            found[one] = _need(graph, kernels, rows, one, places, known)
+
+
+def _front(
+    graph: Graph,
+    candidates: Sequence[_Candidate],
+    alone: Mapping[int, int],
+    found: Mapping[_Candidate, tuple[int, Run]],
+    given: bool,
+) -> list[_Way]:
+    """The choices of candidates that are worth it, as far as is known what they need: at least their bound."""
+    starting: dict[int, list[_Candidate]] = {}
+    for candidate in candidates:
+        starting.setdefault(candidate.first, []).append(candidate)
+    fed = graph.consumers().get(graph.inputs[0], [-1])[0] if given else -1
     ways: list[list[_Way]] = [[_Way(0, 0)]] + [[] for _ in graph.nodes]
-    tried: dict[int, list[tuple[int, _Way]]] = {}
-    for candidate in _candidates(graph, rows, alone, given):
-        if way := _try(graph, kernels, rows, paid, candidate, most_cycles, known):
-            tried.setdefault(candidate.first, []).append((candidate.last, way))
     for node in range(len(graph.nodes)):
-        kept = ways[node] = _worth(ways[node])
-        fed = {graph.consumers().get(graph.inputs[0], [-1])[0]} if given else set()
-        options = [*tried.get(node, []), *([] if node in fed else [(node, _Way(alone.get(node, 0), 0))])]
-        for last, way in options:
-            ways[last + 1] += [_Way(max(w.bytes, way.bytes), w.cycles + way.cycles, (*w.runs, *way.runs)) for w in kept]
-    return [Streaming(way.runs, way.bytes, way.cycles) for way in _worth(ways[-1])]
+        kept = _worth(ways[node])
+        if node != fed:
+            ways[node + 1] += [_Way(max(way.bytes, alone[node]), way.cycles, way.taken) for way in kept]
+        for one in starting.get(node, []):
+            size = found[one][0] if one in found else one.least_bytes
+            ways[one.last + 1] += [
+                _Way(max(way.bytes, size), way.cycles + one.cycles, (*way.taken, one)) for way in kept
+            ]
+    return _worth(ways[-1])
+
+
+def _priced(way: _Way, found: Mapping[_Candidate, tuple[int, Run]], alone: Mapping[int, int]) -> tuple[Priced, ...]:
+    """The runs of a choice with what they bring and take."""
+    return tuple(
+        Priced(run, size, max(alone[node] for node in range(run.first, run.last + 1)), one.cycles)
+        for one, (size, run) in ((one, found[one]) for one in way.taken)
+    )
 
 
 def _candidates(
-    graph: Graph, rows: Sequence[Rows | None], alone: Mapping[int, int], given: bool
+    graph: Graph, rows: Sequence[Rows | None], paid: Price, alone: Mapping[int, int], given: bool
 ) -> Iterator[_Candidate]:
     """The runs that may save something: a bound from below on what they need is under what their nodes need alone.
 
     Nor does it help to save where a node elsewhere cannot do with as little.
     """
     found = []
+    readers = graph.consumers().get(graph.inputs[0], []) if given else []
     for first, last in spans(graph, rows):
-        if given and takes_input(graph, first, last):
-            found.append(_Candidate(first, last, True, _held(graph, rows, first, last, True)))
-        elif not (given and _reads_input(graph, first, last)):
-            found.append(_Candidate(first, last, False, _held(graph, rows, first, last, False)))
+        reads = any(first <= node <= last for node in readers)
+        takes = reads and takes_input(graph, first, last)
+        if takes or not reads:
+            held, cycles = _held(graph, rows, first, last, takes), _extra_cycles(graph, rows, paid, first, last)
+            found.append(_Candidate(first, last, takes, held, cycles))
     least = dict(alone)
     for candidate in found:
         for node in range(candidate.first, candidate.last + 1):
@@ -136,11 +175,6 @@ def _candidates(
         most = max(alone[node] for node in range(candidate.first, candidate.last + 1))
         if candidate.given or max(candidate.least_bytes, floor) < most:
             yield candidate
-
-
-def _reads_input(graph: Graph, first: int, last: int) -> bool:
-    """Whether one of these nodes reads the model's first input."""
-    return any(first <= node <= last for node in graph.consumers().get(graph.inputs[0], []))
 
 
 def _held(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: bool) -> int:
@@ -168,46 +202,36 @@ def _present(rows: Rows | None) -> Rows:
     return rows
 
 
-def _try(
-    graph: Graph,
-    kernels: Sequence[Kernel | None],
-    rows: Sequence[Rows | None],
-    paid: Price,
-    candidate: _Candidate,
-    most_cycles: float,
-    known: Known,
-) -> _Way | None:
-    """One run on its own: the bytes needed while it is at work, and what it costs; None if that is too much."""
-    first, last, given = candidate.first, candidate.last, candidate.given
-    cycles = 0.0
-    for node in range(first, last + 1):
-        found = _present(rows[node])
-        cycles += found.extra_cycles + paid.row * turns(graph, node, found)
-    if cycles > most_cycles:
-        return None
-    key = first, given, tuple(known.kernels[first : last + 1])
-    if key not in known.needs:
-        known.needs[key] = _need(graph, kernels, rows, candidate)
-    live, made = known.needs[key]
-    return _Way(live, cycles, (made,))
+def _extra_cycles(graph: Graph, rows: Sequence[Rows | None], paid: Price, first: int, last: int) -> float:
+    """What a run takes more than its nodes one after the other."""
+    each = ((node, _present(rows[node])) for node in range(first, last + 1))
+    return sum(found.extra_cycles + paid.row * turns(graph, node, found) for node, found in each)
 
 
 def _need(
-    graph: Graph, kernels: Sequence[Kernel | None], rows: Sequence[Rows | None], candidate: _Candidate
+    graph: Graph,
+    kernels: Sequence[Kernel | None],
+    rows: Sequence[Rows | None],
+    candidate: _Candidate,
+    places: Storage,
+    known: Known,
 ) -> tuple[int, Run]:
     """The bytes needed while a run is at work, and the run."""
     first, last = candidate.first, candidate.last
-    made = run(graph, rows, first, last, candidate.given)
-    planned = schedule(graph, kernels, rows, (made,))
-    live = live_bytes(graph, planned, storage(graph, 1, joined=False))
-    inside = [i for i, moment in enumerate(planned.moments) if moment.node == GIVEN or first <= moment.node <= last]
-    return int(live[inside[0] + 1 : inside[-1] + 2].max()), made
+    key = first, candidate.given, tuple(known.kernels[first : last + 1])
+    if key not in known.needs:
+        made = run(graph, rows, first, last, candidate.given)
+        planned = schedule(graph, kernels, rows, (made,))
+        live = live_bytes(graph, planned, places)
+        inside = [i for i, moment in enumerate(planned.moments) if moment.node == GIVEN or first <= moment.node <= last]
+        known.needs[key] = int(live[inside[0] + 1 : inside[-1] + 2].max()), made
+    return known.needs[key]
 
 
 def _worth(ways: Sequence[_Way]) -> list[_Way]:
     """Those that no other beats in bytes and cycles, the cheapest first."""
     found: list[_Way] = []
-    for way in sorted(ways, key=lambda way: (way.cycles, way.bytes, len(way.runs))):
+    for way in sorted(ways, key=lambda way: (way.cycles, way.bytes, len(way.taken))):
         if not found or way.bytes < found[-1].bytes:
             found.append(way)
     return found
