@@ -23,7 +23,7 @@ OWN = "tg_conv_2d_pointwise_dsp_s8"
 @pytest.fixture
 def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """No layer has a kernel of chained pixels."""
-    monkeypatch.setattr(pointwise_chain_dsp, "applies", lambda context: False)
+    monkeypatch.setattr(pointwise_chain_dsp, "applies", lambda *_: False)
 
 
 def pointwise(
