@@ -149,10 +149,6 @@ static inline uint32_t tg_load_word(const void *p)
 /* Two int16 in a word. */
 static inline uint32_t tg_halves(int16_t first, int16_t second) { return (uint16_t)first | (uint32_t)(uint16_t)second << 16; }
 
-/* The first halves of two words, and the second ones. */
-static inline uint32_t tg_low_halves(uint32_t x, uint32_t y) { return (x & 65535) | y << 16; }
-static inline uint32_t tg_high_halves(uint32_t x, uint32_t y) { return x >> 16 | (y & UINT32_C(0xFFFF0000)); }
-
 /* Four bytes of a and of b to 16 bits each: a word of bytes 0 and 2 of a, one of b, then bytes 1 and 3. All pointers advance. */
 static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **to);
 
@@ -293,6 +289,32 @@ static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **t
         : "memory");
 }
 
+static inline int16_t tg_ssat16(int32_t value)
+{
+    int32_t result;
+    __asm("ssat %0, #16, %1" : "=r"(result) : "r"(value));
+    return (int16_t)result;
+}
+
+/* One statement: apart, all loads of a window come first, and registers do not suffice for them. */
+static inline void tg_two_taps(const int16_t *a, const int16_t *b, uint32_t word, int32_t *first, int32_t *second)
+{
+    uint32_t x, y, pair;
+    __asm volatile(
+        "ldr %[x], [%[a]]\n"
+        "ldr %[y], [%[b]]\n"
+        "sxtb16 %[pair], %[word]\n"
+        "sxtb16 %[word], %[word], ror #8\n"
+        "pkhbt %[a], %[x], %[y], lsl #16\n"
+        "pkhtb %[y], %[y], %[x], asr #16\n"
+        "smlad %[first], %[a], %[pair], %[first]\n"
+        "smlad %[second], %[y], %[word], %[second]\n"
+        : [first] "+r"(*first), [second] "+r"(*second), [word] "+r"(word), [a] "+r"(a), [x] "=&r"(x), [y] "=&r"(y),
+          [pair] "=&r"(pair)
+        : [b] "r"(b)
+        : "memory");
+}
+
 /* A macro: the shift is part of the instruction. */
 #define tg_ssat8_asr(value, shift) \
     __extension__({ \
@@ -381,6 +403,18 @@ static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **t
 /* value, and value >> shift, limited to 8 bits; shift 1 to 31. */
 static inline int8_t tg_ssat8(int32_t value) { return (int8_t)tg_clamp(value, -128, 127); }
 static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t)tg_clamp(value >> shift, -128, 127); }
+
+/* value limited to 16 bits. */
+static inline int16_t tg_ssat16(int32_t value) { return (int16_t)tg_clamp(value, -32768, 32767); }
+
+/* Two channels of two taps: a[0], b[0] times bytes 0 and 2 of a word to the first sum, a[1], b[1] times bytes 1 and 3 to the
+ * second.
+ */
+static inline void tg_two_taps(const int16_t *a, const int16_t *b, uint32_t word, int32_t *first, int32_t *second)
+{
+    *first = tg_smlad(tg_halves(a[0], b[0]), tg_sxtb16(word), *first);
+    *second = tg_smlad(tg_halves(a[1], b[1]), tg_sxtb16_ror8(word), *second);
+}
 
 #endif
 
