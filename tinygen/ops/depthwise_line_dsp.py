@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygen.ops import depthwise_dsp, depthwise_steps, dsp, planes, window_walk
+from tinygen.ops.depthwise_dsp import MOST_ADVANCE
 from tinygen.ops.depthwise_steps import Walk
 from tinygen.ops.planes import OPERANDS, Plane
 from tinygen.ops.spec import Context, Kernel, Overlap
@@ -22,8 +23,6 @@ LAST_COLUMNS = 4
 """The same of a row with nothing below it."""
 MOST_COPIES = 6
 """Elements that begin the line one after another."""
-MOST_ADVANCE = 65535
-"""What one instruction puts into a register."""
 COLUMN_CYCLES = 13
 ROUND_CYCLES = 9
 ROW_CYCLES = 22

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygen.ops import depthwise_dsp, depthwise_steps, dsp, planes, window_walk
+from tinygen.ops.depthwise_dsp import MOST_ADVANCE
 from tinygen.ops.depthwise_steps import Walk
 from tinygen.ops.planes import OPERANDS, Plane
 from tinygen.ops.spec import Context, Kernel, Overlap
@@ -17,8 +18,6 @@ from tinygen.ops.window import convolution_geometry
 TEMPLATE = "kernels/depthwise_conv_2d.strided.dsp.c.j2"
 MOST_COLUMNS = 12
 """Of a row that are printed one after another; more become rounds."""
-MOST_ADVANCE = 65535
-"""What one instruction puts into a register."""
 STRIDE, TAPS = 2, 3
 MOST_TALL = 4
 """Times as high as wide that a map may be: each row has its price."""
