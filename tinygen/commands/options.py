@@ -27,7 +27,7 @@ NUMERICS = click.option(
 OPTIMIZE = click.option(
     "--optimize",
     type=click.Choice([goal.value for goal in Optimize]),
-    help="What the kernels are chosen for.  [default: speed, or the first of these that fits the board]",
+    help="What the kernels are chosen for.  [default: speed, or the first behind it that fits the board]",
 )
 FEED = click.option(
     "--feed", is_flag=True, help="The input is given row by row, by NAME_feed(): it never lies in RAM as a whole."
