@@ -43,6 +43,7 @@ REAL = sorted(Path(os.environ["TINYGEN_MODELS"]).glob("*.tflite")) if os.environ
 CASES = [(board, "digits") for board in BOARDS]
 CASES += [("nucleo_f446re", "sine"), ("nucleo_f446re", "random_9")]
 CASES += [("nucleo_l4r5zi", str(path)) for path in REAL]
+WRITTEN = SH_FLAGS.SHF_ALLOC | SH_FLAGS.SHF_WRITE
 PAINT = 0xA5
 PAGE = 4096
 RETURN = 0x1E000000
@@ -60,8 +61,6 @@ COMMANDS = (
     "infer 0",
 )
 COMMANDS += ("results", "outputs", "cycles", "nonsense", "x" * 90)
-
-WRITTEN = SH_FLAGS.SHF_ALLOC | SH_FLAGS.SHF_WRITE
 
 
 def model(name: str) -> Model:
