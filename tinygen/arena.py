@@ -9,6 +9,7 @@ from typing import Any
 from tinygen.ir import Graph
 from tinygen.memory.peak import Held, peak
 from tinygen.memory.plan import ArenaPart, Plan
+from tinygen.memory.rows import Priced
 
 AT_START, AT_END = "model inputs", "model outputs"
 AMONG_VARIABLES = "among the variables"
@@ -36,6 +37,25 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """A run of layers that are computed row by row: what that brings, and takes."""
+
+    first: str
+    last: str
+    bytes: int
+    """About the RAM that is needed while it is at work."""
+    whole_bytes: int
+    """The same when its layers are computed one after the other."""
+    extra_percent: float
+    """About the cycles that it takes more, of those of an inference."""
+
+    def __str__(self) -> str:
+        layers = self.first if self.first == self.last else f"{self.first} to {self.last}"
+        need = f"{self.bytes:,} bytes at work, {self.whole_bytes:,} if computed whole"
+        return f"by rows, {layers}: {need}; {self.extra_percent:.1f} % more cycles by the cost model"
+
+
+@dataclass(frozen=True)
 class Arena:
     """The arena of a plan."""
 
@@ -50,6 +70,8 @@ class Arena:
     """Layers that are computed row by row."""
     shares: tuple[Share, ...] = ()
     """Where it lies, if not among the ordinary variables as a whole."""
+    rows: tuple[Rows, ...] = ()
+    """What is computed row by row, and its price."""
 
     @property
     def is_optimal(self) -> bool:
@@ -73,6 +95,7 @@ class Arena:
             yield f"{where}, {share.bytes:,} bytes: {', '.join(share.contents)}"
         if self.layers_by_rows:
             yield f"computed row by row: {self.layers_by_rows} {'layer' if self.layers_by_rows == 1 else 'layers'}"
+        yield from map(str, self.rows)
 
 
 def arena(graph: Graph, plan: Plan) -> Arena:
@@ -84,7 +107,14 @@ def arena(graph: Graph, plan: Plan) -> Arena:
     contents = tuple(Content(_name(graph, held), held.part.bytes, found.shared_bytes(held)) for held in found.held)
     rows = sum(run.last - run.first + 1 for run in plan.runs)
     shares = tuple(_share(graph, plan, part) for part in plan.parts)
-    return Arena(plan.arena_bytes, plan.lower_bound, at, found.bytes, contents, rows, shares)
+    priced = tuple(_rows(graph, plan, one) for one in plan.priced)
+    return Arena(plan.arena_bytes, plan.lower_bound, at, found.bytes, contents, rows, shares, priced)
+
+
+def _rows(graph: Graph, plan: Plan, priced: Priced) -> Rows:
+    first, last = (graph.nodes[node].location for node in (priced.run.first, priced.run.last))
+    share = 100 * priced.extra_cycles / plan.cycles if plan.cycles else 0
+    return Rows(first, last, priced.bytes, priced.whole_bytes, share)
 
 
 def _share(graph: Graph, plan: Plan, part: ArenaPart) -> Share:

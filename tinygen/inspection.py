@@ -9,12 +9,14 @@ from typing import Any
 from tinygen import compression, ops
 from tinygen.arena import Arena, arena
 from tinygen.compression import Layer
-from tinygen.driver import Model, compile_model
+from tinygen.driver import PORTABLE, Model, compile_model
 from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph, Node, Tensor
 from tinygen.ops.spec import context_of
+from tinygen.planning import options
 from tinygen.quant import Numerics
+from tinygen.target import load_core
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,18 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Option:
+    """What some layers computed row by row would make of the RAM; none of them in the first of a list."""
+
+    layers: tuple[str, ...]
+    """Of each run the first layer and the last."""
+    bytes: int
+    """About what is needed at the fullest moment; the arena may take more."""
+    extra_percent: float
+    """About the cycles that it takes more, by the cost model of plain C."""
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What is in a model, and what stops it from being compiled."""
 
@@ -59,6 +73,8 @@ class Inspection:
     """None when the model cannot be compiled."""
     memory: Arena | None
     """What fills the arena and when; None when the model cannot be compiled."""
+    options: tuple[Option, ...]
+    """Fewer bytes for more cycles; empty when the model cannot be compiled."""
     weights: tuple[Layer, ...]
     """Of those layers whose zeros, or few values, a board may make use of."""
     problems: tuple[str, ...]
@@ -76,6 +92,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
     lines += [row.problem for row in rows if row.problem and row.problem not in lines]
     memory: Arena | None = None
     weights: tuple[Layer, ...] = ()
+    choices: tuple[Option, ...] = ()
     if not lines:
         try:
             compiled = compile_model(Model(str(path), data, graph))
@@ -84,6 +101,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
         else:
             memory = arena(compiled.graph, compiled.plan)
             weights = compression.layers(compiled)
+            choices = _options(compiled.graph)
     return Inspection(
         str(path),
         len(data),
@@ -95,8 +113,22 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
         sum(tensor.bytes for tensor in graph.tensors.values() if tensor.data is not None),
         memory.bytes if memory else None,
         memory,
+        choices,
         weights,
         tuple(lines),
+    )
+
+
+def _options(graph: Graph) -> tuple[Option, ...]:
+    """By the portable kernels, the cheapest first."""
+    cycles, found = options(graph, Numerics.TFLITE, load_core(PORTABLE))
+    return tuple(
+        Option(
+            tuple(f"{graph.nodes[run.first].location} to {graph.nodes[run.last].location}" for run in one.runs),
+            one.live_bytes,
+            100 * one.extra_cycles / cycles if cycles else 0,
+        )
+        for one in found
     )
 
 

@@ -86,6 +86,13 @@ def plan_for(
     return best
 
 
+def options(graph: Graph, numerics: Numerics, core: Core) -> tuple[float, list[Streaming]]:
+    """About the cycles of an inference, and what rows make of its RAM: fewer bytes for more cycles, none first."""
+    choices = choose(graph, numerics, core, Optimize.SPEED)
+    found = streamings(graph, kernels(choices), _rows(choices), price(core.features))
+    return whole_cycles(choices, core), found
+
+
 def whole_cycles(choices: Choices, core: Core) -> float:
     """About the cycles of an inference with these kernels on a core."""
     chosen = (choice for choice in choices if choice)
@@ -112,7 +119,7 @@ def _with_runs(
             break
         made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
         if rows_reach(graph, made) and (best is None or made.arena_bytes < best[1].arena_bytes):
-            best = way.choices, made
+            best = way.choices, replace(made, priced=way.streaming.priced, cycles=whole_cycles(choices, core))
     if best is None and not given and below == math.inf:
         return choices, plan(graph, kernels(choices), core.alignment_bytes)
     return best

@@ -13,7 +13,7 @@ from tinygen.memory.bounds import Forbidden, Item, lower_bound
 from tinygen.memory.lifetimes import Buffer, buffers
 from tinygen.memory.offsets import place
 from tinygen.memory.overlap import forbidden
-from tinygen.memory.rows import Run
+from tinygen.memory.rows import Priced, Run
 from tinygen.memory.schedule import BEFORE, schedule
 from tinygen.memory.views import Storage, storage
 from tinygen.ops.spec import Kernel, Rows
@@ -54,6 +54,10 @@ class Plan:
     """The node at work at each moment."""
     runs: tuple[Run, ...] = ()
     """The nodes that are computed row by row."""
+    priced: tuple[Priced, ...] = ()
+    """These runs with what each brings and takes."""
+    cycles: float = 0
+    """About what an inference takes without runs, by the model of `priced`."""
     rows: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Tensor id -> the offset of each of its rows, for every tensor whose rows each have a place of their own."""
     parts: tuple[ArenaPart, ...] = ()

@@ -15,7 +15,7 @@ from tinygen.arena import arena, short
 from tinygen.budget import FLASH, RAM, Budget, model_code_bytes
 from tinygen.driver import Compiled
 from tinygen.footprint.measure import Footprint
-from tinygen.inspection import Inspection, TensorFacts
+from tinygen.inspection import Inspection, Option, TensorFacts
 from tinygen.limits import Refusal
 from tinygen.profile.counts import Counts
 from tinygen.profile.facts import Profile
@@ -87,10 +87,20 @@ def inspection(facts: Inspection) -> RenderableType:
     parts: list[RenderableType] = [rows, "", ports, "", total]
     if facts.memory is not None:
         parts += [f"arena {facts.memory.bytes:,} bytes", *(f"  {line}" for line in facts.memory.lines())]
+    if len(facts.options) > 1:
+        parts += ["", _options(facts.options), ""]
     parts += [f"{name}: {text}" for name, text in compression.summary(facts.weights, False)]
     if facts.problems:
         parts += ["", Text("cannot be compiled:", "red"), *(Text(f"  {line}") for line in facts.problems)]
     return Group(*parts)
+
+
+def _options(options: Sequence[Option]) -> Table:
+    """What computing layers row by row would save and take."""
+    shown = _table("RAM needed", "more cycles", "by rows", right=("RAM needed", "more cycles"))
+    for one in options:
+        shown.add_row(f"{one.bytes:,}", f"{one.extra_percent:.1f} %", ", ".join(one.layers) or "nothing")
+    return shown
 
 
 def compiled(result: Compiled, folder: Path, target: Target | None, budget: Budget | None) -> RenderableType:

@@ -1,0 +1,42 @@
+"""What rows save and take, as `inspect` and `compile` say it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from tests.branchy_models import rows_network
+from tests.test_cli import as_json
+from tests.test_streaming import compiled
+from tinygen.arena import arena
+from tinygen.inspection import inspect
+from tinygen.variants import Optimize
+
+
+def test_runs_have_a_price() -> None:
+    """Each is smaller than its layers whole, and takes a share of what the cost model says of the inference."""
+    result = compiled(rows_network(0), "nucleo_l4r5zi")
+    found = arena(result.graph, result.plan)
+    assert len(found.rows) == len(result.plan.runs) > 0
+    for one, run in zip(found.rows, result.plan.runs, strict=True):
+        assert one.first == result.graph.nodes[run.first].location and one.bytes < one.whole_bytes
+        assert 0 < one.extra_percent < 100
+        assert f"{one.bytes:,} bytes at work, {one.whole_bytes:,} if computed whole; " in str(one)
+    assert list(found.lines())[-len(found.rows) :] == [str(one) for one in found.rows]
+
+
+def test_no_rows_no_price() -> None:
+    result = compiled(rows_network(0), "nucleo_l4r5zi", Optimize.FLASH)
+    assert arena(result.graph, result.plan).rows == ()
+
+
+def test_options_of_a_model(tmp_path: Path) -> None:
+    """Each needs less than the one before it, for more cycles; the first has no rows."""
+    path = tmp_path / "net.tflite"
+    path.write_bytes(rows_network(0))
+    found = inspect(path).options
+    assert len(found) > 2 and found[0].layers == () and found[0].extra_percent == 0
+    assert all(a.bytes > b.bytes and a.extra_percent < b.extra_percent for a, b in itertools.pairwise(found))
+    assert as_json("inspect", path)["options"][-1]["bytes"] == found[-1].bytes
+    run = as_json("compile", path, "--board", "nucleo_l4r5zi", "--optimize", "ram", "--output", tmp_path / "out")
+    assert {"first", "last", "bytes", "whole_bytes", "extra_percent"} == set(run["memory"]["rows"][0])
