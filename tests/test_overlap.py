@@ -110,7 +110,10 @@ def test_pointwise(board: str | None) -> None:
     """Blocks of one, two and three pixels, an odd one at the end too."""
     build = ModelBuilder(np.random.default_rng(4))
     pixels(build, 9)
-    assert check_tight(layers(build.finish(), board), distances=[at_most], samples=3) >= 7
+    net = layers(build.finish(), board)
+    if board == "pico":  # the first choice reads as many pixels as these before it writes one
+        net = net.of_variant({"conv_2d": "pointwise_v6m"})
+    assert check_tight(net, distances=[at_most], samples=3) >= 7
 
 
 def test_pixel_by_pixel_for_armv7m() -> None:
