@@ -14,7 +14,7 @@ from tinygen.optimize.outcome import Cost
 from tinygen.profile.facts import QEMU
 from tinygen.profile.profile import choose, profile
 from tinygen.project import default_format
-from tinygen.variants import Optimize
+from tinygen.variants import Optimize, goals
 
 FIRMWARE, MODEL = "the firmware without a framework", "the model alone"
 NAME = "model"
@@ -31,7 +31,7 @@ def cost(data: bytes, limits: Limits) -> Cost:
         return _portable(compile_model(model, name=NAME))
     board = limits.board
     tried: list[tuple[float, int, Cost, Compiled, Budget]] = []
-    for goal in Optimize:
+    for goal in goals(None):
         compiled = compile_model(model, board, NAME, form=default_format(board), optimize=goal)
         if tried and not _may_fit(compiled, limits):
             continue  # its data alone are too much, which is known without building it
