@@ -17,6 +17,7 @@ from tinygen.memory.rows import GIVEN as NOBODY
 from tinygen.memory.rows import Run, read_rows, read_tensors, row_bytes, turns
 from tinygen.ops.spec import context_of
 from tinygen.quant import Numerics
+from tinygen.variants import Choice
 from tinygen.verify.feeding import feeding
 from tinygen.verify.host import compiler, run_compiler
 from tinygen.verify.observed import ARRAYS, arrays
@@ -119,7 +120,7 @@ class _Moments:
             elif index not in inside and index not in self.plan.moved and choice is not None:
                 node = self.graph.nodes[index]
                 given = [self._whole(tensor, INPUT) for tensor in node.inputs if tensor in self.tags]
-                made = [self._whole(tensor, self._written(node.outputs)) for tensor in node.outputs]
+                made = [self._whole(tensor, self._written(node.outputs, choice)) for tensor in node.outputs]
                 yield given + made + self._scratch(index, choice.kernel.scratch_bytes)
 
     def _run(self, run: Run) -> Iterator[list[Range]]:
@@ -143,8 +144,13 @@ class _Moments:
             yield [*given, *fed, made, *self._scratch(event.node, rows.kernel.scratch_bytes)]
             fed = []
 
-    def _written(self, outputs: tuple[int, ...]) -> int:
-        """Whether the layer with these outputs reads them again."""
+    def _written(self, outputs: tuple[int, ...], choice: Choice) -> int:
+        """Whether the layer with these outputs reads them again.
+
+        A maximum may: where it lies over its own window, with some channels taken twice, it is the same again.
+        """
+        if choice.context.node.op == "max_pool_2d" and choice.kernel.overlaps[0].exact:
+            return REWRITTEN
         [call] = [call for call in self.compiled.program.calls if call.outputs == outputs]
         source = self.compiled.files[next(path for path in self.compiled.files if path.endswith(f"{self.name}.c"))]
         kernel = source.partition(f" void {call.function}(")[2].partition("\n}\n")[0]

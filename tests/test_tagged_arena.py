@@ -69,6 +69,11 @@ def test_branches(part: int, tmp_path: Path) -> None:
         check_branchy(seed, tmp_path / str(seed))
 
 
+def test_a_maximum_over_its_own_window(tmp_path: Path) -> None:
+    """Ten channels by words: two are taken again when their result is there already, and are the same."""
+    check_branchy(323, tmp_path)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(20))
 def test_branches_long(part: int, tmp_path: Path) -> None:
