@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, check_files, compiled, forms
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
-from tests.overlap_harness import layers
+from tests.overlap_harness import SCRATCH, at_most, check_tight, layers
 from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_pointwise_dsp import KERNEL as ANY
 from tests.test_pointwise_dsp import OWN as PAIRS
@@ -188,3 +189,28 @@ def test_compilers(tmp_path: Path, own: bool) -> None:
     names = {function.name.rpartition("_")[0] for function in compiled(build).program.functions}
     assert names == {KERNEL}
     check_compilers(build, tmp_path)
+
+
+@pytest.mark.parametrize("pixels", [4, 5])
+def test_scratch_may_lie_over_the_input_of_a_single_chain(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole layer of four pixels, and a row of five."""
+    monkeypatch.setattr(pointwise_chain_dsp, "FEWER_CYCLES", 0)
+    build = ModelBuilder(np.random.default_rng(pixels))
+    for depth, filters in ((4, 6), (8, 4), (20, 12), (64, 16)):
+        pointwise(build, (1, 1, pixels, depth), filters, slope=0.01 / np.sqrt(depth))
+    net = layers(build.finish(), BOARDS[0]).of_variant({"conv_2d": "pointwise_chain_dsp"})
+    if pixels == chains.MOST_OUTPUTS:
+        of_rows = [pointwise_chain_dsp.rows(choice.context) for choice in net.choices]
+        kernels = [rows.kernel for rows in of_rows if rows and rows.template == pointwise_chain_dsp.TEMPLATE]
+        net = replace(net, choices=tuple(replace(c, kernel=k) for c, k in zip(net.choices, kernels, strict=True)))
+    bounds = [rule.most for choice in net.choices for rule in choice.kernel.scratch_overlaps]
+    assert len(bounds) == 4 and bounds[-1] == {4: -300, 5: -420}[pixels]
+    assert check_tight(net, output=SCRATCH, distances=[at_most]) >= 3
+
+
+def test_scratch_lies_apart_from_what_several_chains_read() -> None:
+    build = ModelBuilder()
+    pointwise(build, (1, 1, 8, 16), 8, slope=0.002)
+    pointwise(build, (1, 1, 4, 18), 8, slope=0.002)
+    net = layers(build.finish(), BOARDS[0]).of_variant({"conv_2d": "pointwise_chain_dsp"})
+    assert [choice.kernel.scratch_overlaps for choice in net.choices] == [(), ()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tinygen.ir import Graph
 from tinygen.memory.bounds import Intervals
@@ -58,19 +59,30 @@ def _parts(graph: Graph, planned: Schedule, source: Part, result: Part) -> Inter
     moment = planned.moments[step] if 0 <= step < len(planned.moments) else None
     kernel = moment.kernel if moment else None
     whole = ((1 - result.bytes, source.bytes),)
-    if moment is None or kernel is None or source.last != step or source.first == step or source.row != result.row:
+    if moment is None or kernel is None or source.last != step or source.first == step:
         return whole
     node = graph.nodes[moment.node]
     operands = [k for k in kernel.operands if node.inputs[k] in source.tensors]
     if result.tensors:
+        if source.row != result.row:
+            return whole
         output = next((k for k, tensor in enumerate(node.outputs) if tensor in result.tensors), None)
         rules = [rule for rule in kernel.overlaps if rule.output == output]
     else:
-        rules = list(kernel.scratch_overlaps)
+        if not any(access.tensor in source.tensors and access.row == source.row for access in moment.reads):
+            return whole  # all rows of a tensor, of which the kernel knows one
+        rules = [_behind(rule, result.offset) for rule in kernel.scratch_overlaps]
     left: list[tuple[int, int]] = []
     for operand in operands:
         left += unsafe([rule for rule in rules if rule.operand == operand], source.bytes, result.bytes)
     return _merged(left) if operands else whole
+
+
+def _behind(rule: Overlap, offset: int) -> Overlap:
+    """What a rule says of the bytes that are so far behind the first one of the output."""
+    exact = tuple(value + offset for value in rule.exact)
+    most, least = (None if bound is None else bound + offset for bound in (rule.most, rule.least))
+    return replace(rule, most=most, least=least, exact=exact)
 
 
 def unsafe(rules: Iterable[Overlap], in_bytes: int, out_bytes: int) -> Intervals:

@@ -17,7 +17,7 @@ from tinygen.ops.spec import Constant, Context, Kernel, Overlap, Rows
 
 TEMPLATE = "kernels/conv_2d.pointwise.chain.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
-WORD_BYTES = 4
+WORD_BYTES = INPUTS_A_WORD = 4
 CHANNELS = 2
 """Of a block: 6 or 8 sums, as many as the registers hold beside what the inner loop needs."""
 LEAST_INPUTS = 4
@@ -105,8 +105,8 @@ def _kernel(context: Context, outputs: int, own: bool) -> Kernel:
         **(_own_values(context) if own else _shared_values(outputs)),
     }
     scratch_bytes = (outputs - 1) * len(order) * WORD_BYTES
-    rule = _rule(pixels, outputs, depth, channels)
-    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes, (rule,))
+    rule, room = _rule(pixels, outputs, depth, channels), _room(pixels, outputs, depth)
+    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes, (rule,), room)
 
 
 def _own_values(context: Context) -> dict[str, Any]:
@@ -155,3 +155,14 @@ def _rule(pixels: int, outputs: int, depth: int, channels: int) -> Overlap:
     starts = np.concatenate([np.arange(0, whole, outputs), np.arange(whole, pixels)])
     sizes = np.where(starts < whole, outputs, 1)
     return overlap.of_blocks(0, starts, sizes, depth, channels)
+
+
+def _room(pixels: int, outputs: int, depth: int) -> tuple[Overlap, ...]:
+    """Where scratch may lie over the inputs of a single chain: of each four inputs all pixels are read first."""
+    if pixels != outputs or depth % INPUTS_A_WORD:
+        return ()
+    group_bytes = (outputs - 1) * INPUTS_A_WORD // 2 * WORD_BYTES
+    groups = np.arange(depth // INPUTS_A_WORD)[:, None]
+    reads = groups * INPUTS_A_WORD + np.array([0, (pixels - 1) * depth + INPUTS_A_WORD])
+    writes = groups * group_bytes + np.array([0, group_bytes])
+    return (overlap.of_steps(0, reads, writes, pixels * depth, len(groups) * group_bytes),)
