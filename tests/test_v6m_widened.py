@@ -22,7 +22,7 @@ from tests.test_v6m import BOARDS, CROSS, MATRIX, WIDENED, check, check_kernel, 
 from tinygen import target
 from tinygen.driver import Model, compile_model
 from tinygen.frontend import tflite
-from tinygen.ops import convolution_widened_v6m
+from tinygen.ops import convolution_widened_v6m, pointwise_chain_v6m
 from tinygen.quant import Numerics
 from tinygen.variants import Optimize
 from tinygen.verify.compare import verify
@@ -134,6 +134,13 @@ def test_numerics() -> None:
     scaled(check(build, numerics=Numerics.TFLM), WIDENED)
 
 
+@pytest.fixture
+def unchained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chains of pixels, which take 1x1 convolutions otherwise."""
+    monkeypatch.setattr(pointwise_chain_v6m, "pays", lambda context: False)
+
+
+@pytest.mark.usefixtures("unchained")
 def test_more_inputs_at_a_time_where_there_is_room() -> None:
     """For the least time weights are spread for more outputs; for speed 8 kB of inputs are enough."""
     build = ModelBuilder()
@@ -207,6 +214,7 @@ def windows(seed: int, pixels: bool) -> Layers:
     return layers(build.finish(), "nucleo_g0b1re")
 
 
+@pytest.mark.usefixtures("unchained")
 @pytest.mark.parametrize(("bytes_", "pixels"), [(256, True), (256, False), (8192, False)])
 def test_overlap(bytes_: int, pixels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the rule outputs are equal, one byte beyond they are not: of tiles of any size."""

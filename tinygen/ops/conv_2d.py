@@ -27,6 +27,7 @@ from tinygen.ops import (
     packed_weights,
     packed_words,
     pointwise_chain_dsp,
+    pointwise_chain_v6m,
     pointwise_dsp,
     pointwise_mve,
     sparse_weights,
@@ -143,6 +144,12 @@ def _is_pointwise(context: Context) -> bool:
     return whole and window.kernel == (1, 1) and window.stride == (1, 1) and not window.padded
 
 
+def _is_widened(context: Context) -> bool:
+    """Whether Armv6-M widens rows, and does not chain the sums of pixels."""
+    chained = _is_pointwise(context) and pointwise_chain_v6m.applies(context)
+    return convolution_widened_v6m.applies(context) and not chained
+
+
 def cost(context: Context) -> Cost:
     """One multiply-accumulate for each weight of a filter at each output, padding counted."""
     filters = context.input(1)
@@ -228,6 +235,14 @@ VARIANTS = (
         "kernels/matrix_vector.dsp.c.j2",
         fully_connected_dsp.direct_applies,
         fully_connected_dsp.direct_params,
+    ),
+    _pointwise_variant(
+        "armv6m",
+        "pointwise_chain_v6m",
+        pointwise_chain_v6m.TEMPLATE,
+        pointwise_chain_v6m.applies,
+        pointwise_chain_v6m.params,
+        pointwise_chain_v6m.rows,
     ),
     _variant(
         "armv6m",
@@ -356,11 +371,20 @@ FAST = (
         winograd_v6m.params,
         saves=winograd_v6m.saved_cycles,
     ),
+    _pointwise_variant(
+        "armv6m",
+        "pointwise_chain_large_v6m",
+        pointwise_chain_v6m.TEMPLATE,
+        pointwise_chain_v6m.applies,
+        pointwise_chain_v6m.large_params,
+        pointwise_chain_v6m.rows,
+        saves=pointwise_chain_v6m.saved_cycles,
+    ),
     _variant(
         "armv6m",
         "widened_large_v6m",
         convolution_widened_v6m.TEMPLATE,
-        convolution_widened_v6m.applies,
+        _is_widened,
         convolution_widened_v6m.large_params,
         saves=convolution_widened_v6m.saved_cycles,
     ),

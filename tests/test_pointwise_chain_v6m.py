@@ -1,0 +1,205 @@
+"""The kernel for Armv6-M cores that chains the sums of pixels: its C on this computer, its instructions in boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.dsp import NONE, RELU, RELU6, compiled
+from tests.modelbuilder import ModelBuilder
+from tests.oracles import check_model
+from tests.overlap_harness import Layers, check_tight, layers
+from tests.rows_harness import check_rows
+from tests.test_generated_c import check_sanitized
+from tests.test_overlap_windows import slope
+from tests.test_pointwise_dsp import pointwise
+from tests.test_v6m import BOARDS, CROSS, WIDENED, check_kernel, compiles, scaled
+from tinygen import target
+from tinygen.driver import Model, compile_model
+from tinygen.frontend import tflite
+from tinygen.ops import pointwise_chain_v6m
+from tinygen.ops.dsp import Sums
+from tinygen.ops.pointwise_chain_v6m import TEMPLATE
+from tinygen.requantize import sum_range
+from tinygen.variants import Optimize
+from tinygen.verify.compare import verify
+from tinygen.verify.golden import Golden
+from tinygen.verify.samples import random_samples
+
+NAME = "pointwise_chain_v6m"
+LAYERS = {"bbcmicrobit": 3, "pico": 14}
+"""Of random layers side by side, that fit into the RAM of the board."""
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is possible, not only where it is faster."""
+    monkeypatch.setattr(pointwise_chain_v6m, "pays", lambda context: True)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_pixels(board: str) -> None:
+    """Any inputs, channels and pixels, all zero points, outputs of one sign and of both."""
+    build = ModelBuilder(np.random.default_rng(160 + BOARDS.index(board)))
+    rng = build.rng
+    for _ in range(LAYERS[board]):
+        height, width, depth = (int(size) for size in rng.integers([1, 6, 1], [9, 9, 70]))
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
+        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
+        shape = build.pick([1, 1, 2]), height, width, depth
+        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+    templates = {function.template for function in check_kernel(build, NAME, board).program.functions}
+    assert TEMPLATE in templates
+
+
+@pytest.mark.usefixtures("always")
+def test_pixels_and_inputs(golden: Golden) -> None:
+    """From one group to several, all numbers of pixels over; lines of inputs that fill rounds and do not."""
+    build = ModelBuilder()
+    for pixels, depth in ((6, 1), (7, 2), (8, 31), (9, 32), (10, 33), (11, 34), (12, 64), (23, 17)):
+        pointwise(build, (1, 1, pixels, depth), 5, slope=0.02 / np.sqrt(depth))
+    scaled(check_kernel(build, NAME), TEMPLATE)
+    check_model(build.finish(), golden)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("bytes_", [0, 300, 700])
+def test_tiles(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last tile has six pixels at least: those before it may be overwritten when it is read."""
+    monkeypatch.setattr(pointwise_chain_v6m, "MOST_CELLS_BYTES", bytes_)
+    build = ModelBuilder()
+    for pixels in (12, 13, 17, 19, 25, 31, 36):
+        pointwise(build, (1, 1, pixels, 5), 6, slope=3e-3)
+    scaled(check_kernel(build, NAME), TEMPLATE)
+
+
+@pytest.mark.usefixtures("always")
+def test_sums_of_many_bits() -> None:
+    """Beyond what two multiplications of 32 bits take, sums are clamped to those between which outputs differ."""
+    build = ModelBuilder(np.random.default_rng(5))
+    for y_zero in (-128, 3):
+        pointwise(build, (1, 3, 3, 20), 12, y_zero=y_zero, slope=0.003)
+        pointwise(build, (1, 3, 3, 90), 8, y_zero=y_zero, slope=0.001)
+        pointwise(build, (1, 3, 3, 90), 8, RELU6, y_zero=y_zero, slope=0.002)
+    result = check_kernel(build, NAME, samples=8)
+    assert {"line", "kink", "bounded line", "bounded kink"} >= set(scaled(result, TEMPLATE)) >= {"line", "kink"}
+
+
+def bits(total: int) -> Sums:
+    """One channel whose weights have that sum, without signs."""
+    rows = np.array([[127] * (total // 127) + [total % 127]])
+    return Sums(rows, np.zeros(1, np.int64), sum_range(rows))
+
+
+def test_sums_that_fit() -> None:
+    """128 times the weights, the least sum, may be 2**20; the greatest one below zero weights may not."""
+    assert pointwise_chain_v6m.fit(bits(8192))
+    assert not pointwise_chain_v6m.fit(bits(8193))
+    negative = bits(8192)
+    assert not pointwise_chain_v6m.fit(Sums(-negative.rows, negative.bias, sum_range(-negative.rows)))
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("x_zero", [-128, 0, 127])
+def test_weights_and_inputs_at_their_ends(x_zero: int) -> None:
+    """Sums of all bits that a chain has: the samples hold the extremes of int8."""
+    build = ModelBuilder()
+    bias = [2**18, -(2**18), 0, 1000, -1000, 40000]
+    signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 64)) - 0.5).astype(int)
+    for data in (127, -127, 127 * signs, np.where(signs > 0, 127, -128)):
+        for y_zero in (-128, 5):
+            pointwise(build, (1, 3, 2, 64), 6, y_zero=y_zero, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+    functions = check_kernel(build, NAME, samples=6).program.functions
+    assert TEMPLATE in {function.template for function in functions}
+
+
+def test_more_pixels_at_a_time_where_there_is_room() -> None:
+    """For the least time weights are widened for more pixels."""
+    build = ModelBuilder()
+    pointwise(build, (1, 20, 20, 32), 16)
+    pointwise(build, (1, 6, 6, 32), 16)
+    data, board = build.finish(), target.load("pico")
+    net = Model("net.tflite", data, tflite.read(data, "net.tflite"))
+    fastest = compile_model(net, board, optimize=Optimize.FASTEST)
+    names = [choice.variant.name for choice in fastest.choices if choice]
+    assert names == ["pointwise_chain_large_v6m", "pointwise_chain_v6m"]
+    assert fastest.plan.arena_bytes > compile_model(net, board).plan.arena_bytes
+    verdict = verify(fastest, random_samples(fastest.model.graph, 2), interpreter=False, board=board)
+    assert verdict.difference is None, str(verdict.difference)
+
+
+def test_pixels_that_do_not_fill_groups_are_widened() -> None:
+    """Computing many of them twice takes more than chains save; so do their words for a few channels."""
+    for shape, channels, template in (
+        ((1, 6, 6, 32), 32, TEMPLATE),
+        ((1, 3, 3, 32), 32, WIDENED),
+        ((1, 6, 6, 32), 4, WIDENED),
+    ):
+        build = ModelBuilder()
+        pointwise(build, shape, channels)
+        assert {function.template for function in compiled(build, "pico").program.functions} == {template}
+
+
+def test_layers_of_all_shapes_share_a_kernel() -> None:
+    build = ModelBuilder()
+    for depth in (8, 16, 40):
+        pointwise(build, (1, 6, 6, depth), 16, RELU, slope=0.0005, y_zero=-128)
+    program = compiled(build, "pico").program
+    functions = [function for function in program.functions if function.template == TEMPLATE]
+    forms = {(function.values["bounded"], function.values["kinked"]) for function in functions}
+    assert len(functions) == len(forms) < len(program.calls)
+
+
+def test_compilers(tmp_path: Path) -> None:
+    build = ModelBuilder()
+    for y_zero in (-128, 3):
+        pointwise(build, (1, 6, 6, 90), 16, RELU6, y_zero=y_zero, slope=0.001)
+        pointwise(build, (1, 6, 6, 24), 16, y_zero=y_zero)
+    compiles(build, tmp_path, CROSS[:2])
+
+
+def test_nothing_outside_its_buffers(tmp_path: Path) -> None:
+    """Scratch included: the C beside the instructions, with poisoned bytes between all buffers."""
+    build = ModelBuilder()
+    for depth in (23, 32):
+        for pixels in (36, 47):
+            pointwise(build, (1, 1, pixels, depth), 24)
+    check_sanitized(build.finish(), tmp_path, "cortex-m0plus")
+
+
+def chained(seed: int) -> Layers:
+    """Random layers whose outputs spread over their range."""
+    build = ModelBuilder(np.random.default_rng(seed))
+    numbers: dict[str, Any] = {"x_zero": 0, "y_zero": 0, "bias": 0}
+    for _ in range(8):
+        height, width, depth = (int(size) for size in build.rng.integers([2, 6, 1], [10, 10, 9]))
+        filters = int(build.rng.integers(4, 12))
+        pointwise(build, (build.pick([1, 1, 2]), height, width, depth), filters, slope=slope(depth), **numbers)
+    net = layers(build.finish(), "nucleo_g0b1re")
+    assert {choice.variant.name for choice in net.choices} == {NAME}
+    return net
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("bytes_", [0, 256])
+def test_overlap(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the rule outputs are equal, one byte beyond they are not: of tiles of any size."""
+    monkeypatch.setattr(pointwise_chain_v6m, "MOST_CELLS_BYTES", bytes_)
+    assert check_tight(chained(5), samples=12) >= 4
+
+
+@pytest.mark.usefixtures("always")
+def test_rows() -> None:
+    """One row at a time, by the same kernel and by the one that widens rows."""
+    build = ModelBuilder(np.random.default_rng(3))
+    for width in (6, 7, 12, 17, 4, 5):
+        depth, zeros = int(build.rng.integers(1, 20)), {"x_zero": 3, "y_zero": build.pick([-128, 3])}
+        pointwise(build, (1, 4, width, depth), 8, build.pick([NONE, RELU6]), slope=slope(depth), **zeros)
+    net = layers(build.finish(), "nucleo_g0b1re")
+    assert {choice.variant.name for choice in net.choices} == {NAME}
+    assert {choice.rows.template for choice in net.choices if choice.rows} == {TEMPLATE, WIDENED}
+    check_rows(net)
