@@ -35,7 +35,7 @@ MOST_FAST_BYTES = 65536
 """The same where RAM is to be used."""
 ROWS_CYCLES = 0.4
 """About what a product takes more in the kernel that widens rows."""
-PRODUCT_CYCLES, OUTPUT_CYCLES, CHAIN_CYCLES, WIDEN_CYCLES, FILTER_CYCLES = 2.45, 28, 7, 6, 120
+PRODUCT_CYCLES, OUTPUT_CYCLES, CHAIN_CYCLES, WIDEN_CYCLES, FILTER_CYCLES = 2.45, 27, 5.5, 6, 120
 """About what these take: a product, an output, an input of a tile in words, a weight, a filter in a tile."""
 WIDENED_PRODUCT_CYCLES, WIDENED_OUTPUT_CYCLES, WIDENED_INPUT_CYCLES = 2.7, 38, 2
 """The same in the kernel that widens rows, where weights take what they take there."""
