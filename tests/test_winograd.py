@@ -219,11 +219,11 @@ def attempt(limits: Limits, net: Callable[[], Model] = two_sizes) -> tuple[Optim
 def test_the_fastest_takes_what_there_is() -> None:
     board, net = target.load(BOARDS[0]), two_sizes()
     least, most = (compile_model(net, board, optimize=goal) for goal in (Optimize.SPEED, Optimize.FASTEST))
-    assert functions(least) == {"tg_conv_2d_dsp_s8"}
-    assert attempt(Limits()) == (Optimize.FASTEST, [FLASH, FLASH, "dsp"])
-    assert attempt(Limits(flash_bytes=40000)) == (Optimize.FASTEST, [RUN_TIME, FLASH, "dsp"])
-    assert attempt(Limits(flash_bytes=18000)) == (Optimize.FASTEST, [RUN_TIME, RUN_TIME, "dsp"])
-    assert attempt(Limits(ram_bytes=least.plan.arena_bytes)) == (Optimize.FASTEST, ["dsp"] * 3)
+    assert functions(least) == {"tg_conv_2d_chain_dsp_s8"}
+    assert attempt(Limits()) == (Optimize.FASTEST, [FLASH, FLASH, "chain_dsp"])
+    assert attempt(Limits(flash_bytes=40000)) == (Optimize.FASTEST, [RUN_TIME, FLASH, "chain_dsp"])
+    assert attempt(Limits(flash_bytes=18000)) == (Optimize.FASTEST, [RUN_TIME, RUN_TIME, "chain_dsp"])
+    assert attempt(Limits(ram_bytes=least.plan.arena_bytes)) == (Optimize.FASTEST, ["chain_dsp"] * 3)
     assert most.manifest["optimize"] == "fastest" and most.plan.arena_bytes > least.plan.arena_bytes
     verdict = verify(most, random_samples(net.graph, 2), interpreter=False, board=board)
     assert verdict.difference is None, str(verdict.difference)

@@ -25,6 +25,7 @@ ONCE = 1
 ALL = 0
 AT_ONCE: Mapping[str, int] = MappingProxyType(
     {
+        "conv_2d.chain.dsp": 4,
         "conv_2d.dsp": 2,
         "conv_2d.pointwise.chain.dsp": 4,
         "conv_2d.winograd.dsp": 32,

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.ops import (
     byte_pairs,
+    convolution_chain_dsp,
     convolution_dsp,
     convolution_rows_dsp,
     dsp,
@@ -140,7 +141,8 @@ def _pointwise(context: Context) -> Layer:
 def _convolution(context: Context, layout: Layout) -> Layer:
     found = dsp.sums(context, OPERANDS)
     order, addresses = np.array(layout.order), np.array(layout.addresses)
-    return Layer(found, order, addresses, CHANNELS, sparse_dsp.TWO_OUTPUTS)
+    cycles = sparse_dsp.OF_A_CHAIN if convolution_chain_dsp.applies(context) else sparse_dsp.TWO_OUTPUTS
+    return Layer(found, order, addresses, CHANNELS, cycles)
 
 
 def _vector(context: Context) -> Layer:

@@ -13,6 +13,7 @@ from tinygen.ops import (
     checks,
     codebook_dsp,
     compressed_dsp,
+    convolution_chain_dsp,
     convolution_dsp,
     convolution_mve,
     convolution_rows_dsp,
@@ -263,6 +264,14 @@ VARIANTS = (
         compressed_dsp.convolution_is_sparse,
         compressed_dsp.sparse_convolution,
         compressed_dsp.sparse_convolution_rows,
+    ),
+    _variant(
+        "dsp",
+        "chain_dsp",
+        convolution_chain_dsp.TEMPLATE,
+        convolution_chain_dsp.applies,
+        convolution_chain_dsp.params,
+        convolution_chain_dsp.rows,
     ),
     _variant(
         "dsp",

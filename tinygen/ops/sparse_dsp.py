@@ -39,8 +39,8 @@ class Cycles:
     """In the kernel that leaves none out."""
 
 
-TWO_OUTPUTS, TWO_PIXELS = Cycles(18, 15), Cycles(18, 13)
-"""By four channels; dense pixels come in chains of four."""
+TWO_OUTPUTS, TWO_PIXELS, OF_A_CHAIN = Cycles(18, 15), Cycles(18, 13), Cycles(18, 12)
+"""By four channels; dense pixels come in chains of four, as outputs do of most convolutions."""
 ONE_OUTPUT: Mapping[int, Cycles] = MappingProxyType({4: Cycles(14, 10.5), 8: Cycles(23, 17.5)})
 """Channels of a block -> its cycles."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen import quant, requantize
 from tinygen.ir import Array
-from tinygen.ops import byte_pairs, convolution_dsp, dsp, overlap, weighted
+from tinygen.ops import byte_pairs, convolution_chain_dsp, convolution_dsp, dsp, overlap, weighted
 from tinygen.ops.convolution_layout import layout_of
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel, Overlap
@@ -121,6 +121,8 @@ def _direct_cycles(context: Context) -> float:
     window, filters = convolution_geometry(context), context.output.shape[3]
     if not convolution_dsp.applies(context):
         return PLAIN_CYCLES * context.output.size * context.input(1).size / filters
+    if convolution_chain_dsp.applies(context):
+        return convolution_chain_dsp.cycles(context) * context.input(0).shape[0]
     outputs = window.output[0] * window.output[1] * filters
     direct: float = layout_of(context).cycles(filters) + OUTPUT_CYCLES * outputs
     return direct * context.input(0).shape[0]
