@@ -14,6 +14,7 @@ from tinygen.ops import (
     codebook_dsp,
     compressed_dsp,
     convolution_chain_dsp,
+    convolution_chain_rows_dsp,
     convolution_dsp,
     convolution_mve,
     convolution_rows_dsp,
@@ -271,7 +272,7 @@ VARIANTS = (
         convolution_chain_dsp.TEMPLATE,
         convolution_chain_dsp.applies,
         convolution_chain_dsp.params,
-        convolution_chain_dsp.rows,
+        convolution_chain_rows_dsp.rows,
     ),
     _variant(
         "dsp",

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen import quant
-from tinygen.ops import chains, convolution_dsp, convolution_rows_dsp, dsp, weighted, window_rows, window_walk
+from tinygen.ops import chains, dsp, weighted, window_walk
 from tinygen.ops.convolution_layout import CHANNELS as PAIRED_CHANNELS
 from tinygen.ops.convolution_layout import MOST_OFFSET, Layout, distances, layout_of, layouts
 from tinygen.ops.pointwise_chain_dsp import CHANNELS, WORD_BYTES, block_starts
-from tinygen.ops.spec import Constant, Context, Kernel, Rows
+from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import convolution_geometry
 
@@ -29,11 +29,7 @@ MOST_COPIES = 8
 TAP_CYCLES, STORE_CYCLES, PAIR_CYCLES = 10, 70, 2.5
 """Of a tap beside the loads of its inputs; of a block; of an input in scratch."""
 FEWER_CYCLES = 1.0
-"""Must be saved: what it takes of what byte pairs take."""
-LEAST_PARTS = 4
-"""Of a row that is computed in parts."""
-PART_CYCLES = 250
-"""About what it takes to begin another part of a row, and to ask for each of its columns whether it is there."""
+"""It must take less than so much of what byte pairs take."""
 
 
 @dataclass(frozen=True)
@@ -74,72 +70,25 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks, and room for the columns under a row of outputs."""
-    layout, window = _ways(context)[0], convolution_geometry(context)
+    layout, window = ways(context)[0], convolution_geometry(context)
     rule = window_walk.by_rows(context, window, layout.turned)
     return replace(
-        _kernel(context, layout, {"by_row": False, "part": 0, "apart": window_walk.words(rule)}), overlaps=(rule,)
+        kernel(context, layout, {"by_row": False, "part": 0, "apart": window_walk.words(rule)}), overlaps=(rule,)
     )
-
-
-def rows(context: Context) -> Rows | None:
-    """The same for one row of the output; by byte pairs where it has fewer than four outputs."""
-    layout = next((way for way in _ways(context) if not way.turned), None)
-    if not window_rows.possible(context):
-        return None
-    if layout is None:
-        return _rows_of_byte_pairs(context)
-    part = _part(layout)
-    return replace(_rows(context, layout, 0), small=_rows(context, layout, part) if part else None)
 
 
 def cycles(context: Context) -> float:
     """About what it takes for one batch."""
-    return _cycles(_ways(context)[0], context.output.shape[3])
+    return cycles_of(ways(context)[0], context.output.shape[3])
 
 
-def _rows(context: Context, layout: Layout, part: int) -> Rows:
-    """A row as one, or in parts of so many outputs."""
-    *_, height, width, filters = context.output.shape
-    extra = _cycles(layout, filters) - _cycles(_ways(context)[0], filters)
-    apart = window_rows.APART if part else window_rows.OVER_THEM
-    values: dict[str, Any] = {"by_row": True, "apart": apart, "part": part}
-    kernel, window = _kernel(context, layout, values), convolution_geometry(context)
-    if part:
-        pairs = _pairs(layout, part)
-        values = {**kernel.values, "pairs": pairs, "along_step": layout.along.stride, "along_pad": layout.along.pad}
-        kernel = replace(kernel, values=values, scratch_bytes=pairs * layout.column_bytes)
-        extra += height * (width // part) * PART_CYCLES + height * layout.along.columns * layout.elements
-    else:
-        border = layout.along.columns - (layout.along.inside[1] - layout.along.inside[0])
-        extra += height * border * layout.elements
-    return window_rows.rows(window, kernel, TEMPLATE, copies=not part, extra_cycles=round(extra))
-
-
-def _rows_of_byte_pairs(context: Context) -> Rows | None:
-    found = convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
-    if found is None:
-        return None
-    more = round(_of_byte_pairs(context) - cycles(context))
-    small = found.small and replace(found.small, extra_cycles=found.small.extra_cycles + more)
-    return replace(found, extra_cycles=found.extra_cycles + more, small=small)
-
-
-def _part(layout: Layout) -> int:
-    """The outputs of a part of a row: a quarter of it or less, but whole chains; 0 where it is computed as one."""
-    if layout.along.apart > 1:
-        return 0
-    most = max(chains.OUTPUTS, layout.along.output // LEAST_PARTS)
-    sizes = range(most - most % chains.OUTPUTS, 0, -chains.OUTPUTS)
-    return next((size for size in sizes if layout.along.output % size == 0 and size < layout.along.output), 0)
-
-
-def _pairs(layout: Layout, outputs: int) -> int:
+def pairs_of(layout: Layout, outputs: int) -> int:
     """Columns of scratch under so many outputs: the last of the input's has no next one."""
     along = layout.along
     return (outputs - 2) * along.step + (along.kernel - 1) * along.dilation + 1
 
 
-def _kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel:
+def kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel:
     """Numbers and words, and `more` values."""
     x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     scaling = weighted.fixed_point(context, OPERANDS)
@@ -147,7 +96,7 @@ def _kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel
     assert finish is not None  # proved by applies
     firsts = block_starts(len(found.rows))
     words = chains.words(found, finish, layout.order, firsts)
-    pairs = _pairs(layout, layout.along.output)
+    pairs = pairs_of(layout, layout.along.output)
     values = {
         **window.values(),
         **_column_values(layout, x.zero_point),
@@ -212,7 +161,7 @@ def _border(layout: Layout, phases: list[Phase]) -> list[tuple[int, int]]:
     """Pairs of the border alone, from each first to the one behind the last."""
     step = layout.along.step
     written = {phase.first + step * i for phase in phases for i in range(phase.steps + phase.ends_outside)}
-    alone = [pair for pair in range(_pairs(layout, layout.along.output)) if pair not in written]
+    alone = [pair for pair in range(pairs_of(layout, layout.along.output)) if pair not in written]
     firsts = [pair for pair in alone if pair - 1 not in alone]
     return list(zip(firsts, (pair + 1 for pair in alone if pair + 1 not in alone), strict=True))
 
@@ -247,7 +196,7 @@ def _loads(layout: Layout) -> list[dict[str, Any]]:
     return taps
 
 
-def _ways(context: Context) -> list[Layout]:
+def ways(context: Context) -> list[Layout]:
     """The ways to lay out the input that the instructions can reach, the cheapest first."""
     window, filters = convolution_geometry(context), context.output.shape[3]
     near = [
@@ -258,10 +207,10 @@ def _ways(context: Context) -> list[Layout]:
         <= MOST_OFFSET
         and LINKS * distances(way, window, filters)["pixel_bytes"] + CHANNELS <= MOST_OFFSET
     ]
-    return sorted(near, key=lambda way: _cycles(way, filters))
+    return sorted(near, key=lambda way: cycles_of(way, filters))
 
 
-def _cycles(layout: Layout, filters: int) -> float:
+def cycles_of(layout: Layout, filters: int) -> float:
     """About what it takes: enough to choose between the ways and between kernels."""
     words = layout.elements // 2
     loads = sum(len(tap["loads"]) for tap in _loads(layout))
@@ -272,10 +221,11 @@ def _cycles(layout: Layout, filters: int) -> float:
 
 def _is_faster(context: Context) -> bool:
     """Than byte pairs."""
-    return bool(_ways(context)) and cycles(context) < FEWER_CYCLES * _of_byte_pairs(context)
+    return bool(ways(context)) and cycles(context) < FEWER_CYCLES * byte_pair_cycles(context)
 
 
-def _of_byte_pairs(context: Context) -> float:
+def byte_pair_cycles(context: Context) -> float:
+    """The same of byte pairs, two outputs by four channels."""
     layout, filters = layout_of(context), context.output.shape[3]
     blocks = -(-layout.along.output // 2) * -(-filters // PAIRED_CHANNELS)
     return layout.cycles(filters) + layout.down.output * blocks * STORE_CYCLES
