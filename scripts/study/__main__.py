@@ -36,7 +36,9 @@ def main(folder: Path, names: str, seeds: int, short: bool, keys: str, again: bo
         places = [folder / f"{name}-{seed}" for seed in range(1 if short else seeds)]
         for seed, place in enumerate(places):
             run(Case(name, seed, effort, place), rows)
-        costs = [measured(place, rows, again) for place in places]
+        costs = measured(places[0], rows, again)
+        for place in places[1:]:
+            prove(place, rows, again)
         runs = {row.key: [np.load(place / f"{row.key}.npy") for place in places] for row in rows}
         click.echo(f"\n### {name}\n\n{table.markdown(runs, costs)}")
 
@@ -67,6 +69,18 @@ def measured(place: Path, rows: Sequence[Row], again: bool) -> dict[str, dict[st
             costs[row.key] = measure.cost(model)
             path.write_text(json.dumps(costs, indent=1), "utf-8")
     return costs
+
+
+def prove(place: Path, rows: Sequence[Row], again: bool) -> None:
+    """Verify the models of one case."""
+    path = place / "verified.json"
+    known: list[str] = json.loads(path.read_text("utf-8")) if path.exists() and not again else []
+    for row in rows:
+        model = place / f"{row.key}.tflite"
+        if model.exists() and row.key not in known:
+            measure.verify(model)
+            known.append(row.key)
+            path.write_text(json.dumps(known), "utf-8")
 
 
 if __name__ == "__main__":

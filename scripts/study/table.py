@@ -13,8 +13,8 @@ from tinygen.ir import Array
 
 Runs = Mapping[str, Sequence[Array]]
 """Row -> hits on the test set, one array for each seed."""
-Costs = Sequence[Mapping[str, Mapping[str, int]]]
-"""Row -> what `measure.cost` says, one mapping for each seed."""
+Costs = Mapping[str, Mapping[str, int]]
+"""Row -> what `measure.cost` says."""
 BASE = "int8-ptq"
 GOALS = ("speed", "compact")
 SIGNIFICANT = 2
@@ -81,12 +81,13 @@ class Shares:
 
     @staticmethod
     def of(costs: Costs, key: str) -> Shares | None:
-        """The shares of a row, their means over the seeds; none where nothing was measured."""
-        if any(key not in seed or BASE not in seed for seed in costs):
+        """The shares of a row; none where nothing was measured."""
+        if key not in costs or BASE not in costs:
             return None
-        which = [(goal, what) for goal in GOALS for what in ("cycles", "constants")]
-        each = [[seed[key][f"{what}_{goal}"] / seed[BASE][f"{what}_speed"] for goal, what in which] for seed in costs]
-        return Shares(*(float(mean) for mean in np.mean(each, axis=0)))
+        base, own = costs[BASE], costs[key]
+        return Shares(
+            *(own[f"{what}_{goal}"] / base[f"{what}_speed"] for goal in GOALS for what in ("cycles", "constants"))
+        )
 
     def cells(self) -> list[str]:
         """The shares as the table shows them."""
