@@ -12,7 +12,7 @@ import pytest
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled, forms
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
-from tinygen.ops import pointwise_chain_dsp
+from tinygen.ops import convolution_chain_dsp, pointwise_chain_dsp
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
@@ -23,7 +23,8 @@ OWN = "tg_conv_2d_pointwise_dsp_s8"
 @pytest.fixture
 def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """No layer has a kernel of chained pixels."""
-    monkeypatch.setattr(pointwise_chain_dsp, "applies", lambda *_: False)
+    monkeypatch.setattr(pointwise_chain_dsp, "LEAST_INPUTS", 1 << 30)
+    monkeypatch.setattr(convolution_chain_dsp, "FEWER_CYCLES", 0.0)
 
 
 def pointwise(
