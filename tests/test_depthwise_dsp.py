@@ -124,7 +124,8 @@ def test_every_length_of_row() -> None:
         depthwise(build, (1, 2, length * stride, 1), stride)
         depthwise(build, (1, length * stride, 1, 2), stride)
     result = check(build, samples=2)
-    assert {function.values["turned"] for function in result.program.functions} == {True, False}
+    turned = [function.values["turned"] for function in result.program.functions if "turned" in function.values]
+    assert set(turned) == {True, False}
 
 
 def test_slides_of_every_length() -> None:
