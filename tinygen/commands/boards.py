@@ -10,7 +10,8 @@ import click
 from tinygen import driver
 from tinygen.commands.options import JSON
 from tinygen.commands.output import print_json
-from tinygen.report import tables
+from tinygen.report import listing as listing_tables
+from tinygen.report.layout import show
 from tinygen.selection import select
 
 
@@ -41,6 +42,6 @@ def boards_command(
     if as_json:
         print_json(found.as_json())
     else:
-        tables.show(tables.selection(found, details=name is not None))
+        show(listing_tables.selection(found, details=name is not None))
     if not found.boards:
         sys.exit(1)

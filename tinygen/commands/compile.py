@@ -23,7 +23,8 @@ from tinygen.commands.output import print_json, refuse
 from tinygen.limits import Limits, Refusal, compile_within
 from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
-from tinygen.report import tables
+from tinygen.report import compiled as compiled_tables
+from tinygen.report.layout import show
 from tinygen.selection import memory_size
 from tinygen.variants import Optimize, goals
 
@@ -81,4 +82,4 @@ def compile_command(
         facts |= {"budget": budget.as_json()} if budget else {}
         print_json({"output": str(folder), **compiled.manifest, "files": sorted(compiled.files), **facts})
     else:
-        tables.show(tables.compiled(compiled, folder, board_target, budget))
+        show(compiled_tables.compiled(compiled, folder, board_target, budget))

@@ -10,7 +10,8 @@ import click
 from tinygen.commands.options import JSON, MODEL, SUBGRAPH
 from tinygen.commands.output import print_json
 from tinygen.inspection import inspect as inspect_model
-from tinygen.report import tables
+from tinygen.report import inspection as inspection_tables
+from tinygen.report.layout import show
 
 
 @click.command("inspect", short_help="Show a model and what stops it from being compiled.")
@@ -23,6 +24,6 @@ def inspect_command(model: Path, subgraph: int, as_json: bool) -> None:
     if as_json:
         print_json(facts.as_json())
     else:
-        tables.show(tables.inspection(facts))
+        show(inspection_tables.inspection(facts))
     if facts.problems:
         sys.exit(1)

@@ -7,7 +7,8 @@ import click
 from tinygen import ops
 from tinygen.commands.options import JSON
 from tinygen.commands.output import print_json
-from tinygen.report import tables
+from tinygen.report import listing as listing_tables
+from tinygen.report.layout import show
 
 
 @click.command("ops", short_help="List the operators.")
@@ -25,4 +26,4 @@ def ops_command(as_json: bool) -> None:
         ]
         print_json({"operators": listed})
     else:
-        tables.show(tables.operators())
+        show(listing_tables.operators())

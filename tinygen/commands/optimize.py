@@ -29,7 +29,7 @@ from tinygen.optimize.search import Running, Watch, judge, search
 from tinygen.optimize.table import table
 from tinygen.optimize.task import Problem
 from tinygen.quantize.data import CALIBRATION, LEAST_SAMPLES, TEST, TRAINING, VALIDATION, Data, Wanted, load_sets
-from tinygen.report.tables import show
+from tinygen.report.layout import show
 from tinygen.selection import memory_size
 
 FILE = click.Path(path_type=Path)

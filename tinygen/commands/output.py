@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tinygen.budget import Budget
 from tinygen.limits import Refusal
-from tinygen.report import tables
+from tinygen.report import compiled as compiled_tables
+from tinygen.report.layout import show
 
 
 def print_json(data: Any) -> None:
@@ -28,7 +29,7 @@ def refuse(why: Budget | Refusal | None, as_json: bool) -> NoReturn:
     if as_json:
         print_json(why.as_json())
     else:
-        tables.show(tables.beyond_limits(why) if isinstance(why, Refusal) else tables.does_not_fit(why))
+        show(compiled_tables.beyond_limits(why) if isinstance(why, Refusal) else compiled_tables.does_not_fit(why))
     sys.exit(1)
 
 

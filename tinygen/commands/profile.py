@@ -15,7 +15,8 @@ from tinygen.profile.profile import choose as choose_emulator
 from tinygen.profile.profile import profile
 from tinygen.project import default_format
 from tinygen.quant import Numerics
-from tinygen.report import tables
+from tinygen.report import profile as profile_tables
+from tinygen.report.layout import show
 from tinygen.variants import Optimize
 
 
@@ -56,4 +57,4 @@ def profile_command(
     if as_json:
         print_json(found.as_json(top))
     else:
-        tables.show(tables.profile(found, compiled, top))
+        show(profile_tables.profile(found, compiled, top))

@@ -11,7 +11,8 @@ import click
 
 from tinygen.commands.options import JSON
 from tinygen.commands.output import print_json, progress
-from tinygen.report import tables
+from tinygen.report import checks as checks_tables
+from tinygen.report.layout import show
 from tinygen.run.firmware import emulated_firmware, firmware_at
 from tinygen.run.project_folder import compile_again, read_project
 from tinygen.run.session import Session
@@ -75,7 +76,7 @@ def run_command(
         place = {"board": compiled.manifest["board"], "port": port}
         print_json(trial.as_json() | place | {"emulator": firmware.emulator.name if firmware.emulator else None})
     else:
-        tables.show(tables.trial(trial, firmware))
+        show(checks_tables.trial(trial, firmware))
     if trial.difference:
         sys.exit(1)
 

@@ -11,7 +11,8 @@ from tinygen import driver, target
 from tinygen.commands.options import BOARD, FEED, GOAL, JSON, MODEL, NUMERICS, RAM_WEIGHTS, SUBGRAPH, ram_weight_bytes
 from tinygen.commands.output import print_json, progress
 from tinygen.quant import Numerics
-from tinygen.report import tables
+from tinygen.report import checks as checks_tables
+from tinygen.report.layout import show
 from tinygen.variants import Optimize
 from tinygen.verify.compare import verify as verify_model
 from tinygen.verify.samples import random_samples, read_samples
@@ -66,6 +67,6 @@ def verify_command(
     if as_json:
         print_json(verdict.as_json() | {"model": str(model), "numerics": numerics})
     else:
-        tables.show(tables.verdict(verdict, numerics))
+        show(checks_tables.verdict(verdict, numerics))
     if verdict.difference:
         sys.exit(1)
