@@ -17,6 +17,7 @@ from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import slope
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v6m import BOARDS, CROSS, WIDENED, check_kernel, compiles, scaled
+from tests.test_v6m_widened import random_layers
 from tinygen import target
 from tinygen.driver import Model, compile_model
 from tinygen.frontend import tflite
@@ -30,8 +31,6 @@ from tinygen.verify.golden import Golden
 from tinygen.verify.samples import random_samples
 
 NAME = "pointwise_chain_v6m"
-LAYERS = {"bbcmicrobit": 3, "pico": 14}
-"""Of random layers side by side, that fit into the RAM of the board."""
 
 
 @pytest.fixture
@@ -45,13 +44,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_random_pixels(board: str) -> None:
     """Any inputs, channels and pixels, all zero points, outputs of one sign and of both."""
     build = ModelBuilder(np.random.default_rng(160 + BOARDS.index(board)))
-    rng = build.rng
-    for _ in range(LAYERS[board]):
-        height, width, depth = (int(size) for size in rng.integers([1, 6, 1], [9, 9, 70]))
-        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
-        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
-        shape = build.pick([1, 1, 2]), height, width, depth
-        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+    random_layers(build, board)
     templates = {function.template for function in check_kernel(build, NAME, board).program.functions}
     assert TEMPLATE in templates
 

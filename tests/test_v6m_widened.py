@@ -33,10 +33,8 @@ LAYERS = {"bbcmicrobit": 3, "pico": 14}
 """Of random layers side by side, that fit into the RAM of the board."""
 
 
-@pytest.mark.parametrize("board", BOARDS)
-def test_random_pixels(board: str) -> None:
-    """Any inputs and channels, pixels for several tiles, all zero points, outputs of one sign and of both."""
-    build = ModelBuilder(np.random.default_rng(60 + BOARDS.index(board)))
+def random_layers(build: ModelBuilder, board: str) -> None:
+    """1x1 convolutions side by side, of at least six pixels, any inputs and channels."""
     rng = build.rng
     for _ in range(LAYERS[board]):
         height, width, depth = (int(size) for size in rng.integers([1, 6, 1], [9, 9, 70]))
@@ -44,6 +42,13 @@ def test_random_pixels(board: str) -> None:
         choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
         shape = build.pick([1, 1, 2]), height, width, depth
         pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random_pixels(board: str) -> None:
+    """Any inputs and channels, pixels for several tiles, all zero points, outputs of one sign and of both."""
+    build = ModelBuilder(np.random.default_rng(60 + BOARDS.index(board)))
+    random_layers(build, board)
     templates = {function.template for function in check_kernel(build, "widened_v6m", board).program.functions}
     assert WIDENED in templates
 
