@@ -15,8 +15,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from scripts.study import measure, table
-from scripts.study.techniques import ROWS, SETS, Case, Effort, Row, hits
+from scripts.study import measure, table, width
+from scripts.study.techniques import ROWS, SETS, STUDENTS, Case, Effort, Row, hits
 
 SHORT = Effort(epochs=3, extra=1, learning_rate=1e-2)
 
@@ -34,13 +34,15 @@ def main(folder: Path, names: str, seeds: int, short: bool, keys: str, again: bo
     rows = [row for row in ROWS if row.key in keys.split(",")]
     for name in chosen:
         places = [folder / f"{name}-{seed}" for seed in range(1 if short else seeds)]
-        for seed, place in enumerate(places):
-            run(Case(name, seed, effort, place), rows)
+        cases = [Case(name, seed, effort, place) for seed, place in enumerate(places)]
+        choice = width.choose(cases) if any(row.key in STUDENTS for row in rows) else None
+        for case in cases:
+            run(width.with_width(case, choice.width) if choice else case, rows)
         costs = measured(places[0], rows, again)
         for place in places[1:]:
             prove(place, rows, again)
         runs = {row.key: [np.load(place / f"{row.key}.npy") for place in places] for row in rows}
-        click.echo(f"\n### {name}\n\n{table.markdown(runs, costs)}")
+        click.echo("\n\n".join([f"\n### {name}", *([str(choice)] if choice else []), table.markdown(runs, costs)]))
 
 
 def run(case: Case, rows: Sequence[Row]) -> None:

@@ -41,7 +41,7 @@ class Effort:
     learning_rate: float = 4e-3
     extra_learning_rate: float = 2e-3
     width: float = 0.5
-    """The share of the teacher's channels that the student has."""
+    """The share of the teacher's channels that the student has, unless scripts.study.width chooses another."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class Case:
         """The model of an earlier run, or else the one that `make` gives, for a later run."""
         path = self.place / f"{key}.keras"
         if not path.exists():
-            make().save(path)
+            made = make()
+            self.place.mkdir(parents=True, exist_ok=True)
+            made.save(path)
         return keras.models.load_model(path)
 
     @functools.cached_property
@@ -106,9 +108,13 @@ class Case:
         """The model after quantisation-aware training."""
         return bytes(self.apply(quantization_aware_train, weights=bits).to_tflite(self.data.calibration.x))
 
+    @functools.cached_property
     def student_alone(self) -> keras.Model:
         """The student trained on the labels as long as the teacher and the extra training together."""
-        return self.trained(copy_model(self.student), self.epochs, self.effort.learning_rate)
+        start = copy_model(self.student)
+        return self.kept(
+            f"student-{self.effort.width:g}", lambda: self.trained(start, self.epochs, self.effort.learning_rate)
+        )
 
     def student_mixed(self) -> keras.Model:
         """The student trained as long on the labels of the same mixtures of samples that the teacher is asked about."""
@@ -148,6 +154,8 @@ class Row:
     make: Callable[[Case], keras.Model | bytes]
 
 
+STUDENTS = ("student", "student-mixed", "distilled")
+"""The keys of the rows that are narrower networks."""
 ROWS = (
     Row("float", "float", "", lambda case: case.float_model),
     Row("float-extra", "float, extra training", "float", lambda case: case.control),
@@ -167,7 +175,7 @@ ROWS = (
     ),
     Row("2-4", "2:4", "int8-extra", lambda case: case.integer(case.apply(prune_pattern, pattern="2:4"))),
     Row("channels", "channels, half the MACs", "int8-extra", lambda c: c.integer(c.apply(prune_channels, share=0.5))),
-    Row("student", "student alone, half the width", "int8-extra", lambda case: case.integer(case.student_alone())),
+    Row("student", "student alone", "int8-extra", lambda case: case.integer(case.student_alone)),
     Row("student-mixed", "student alone, mixed samples", "student", lambda case: case.integer(case.student_mixed())),
     Row("distilled", "student, distilled", "student", lambda case: case.integer(case.student_taught())),
 )

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from scripts.study import measure, sets, table
+from scripts.study import measure, sets, table, width
 from scripts.study.__main__ import main
-from scripts.study.techniques import ROWS, SETS
+from scripts.study.techniques import ROWS, SETS, Case, Effort
 
 KEYS = ("float", "int8-ptq", "channels")
 
@@ -35,6 +37,42 @@ def test_what_cannot_be_verified_ends_the_study(tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(b"no model")
     with pytest.raises(subprocess.CalledProcessError):
         measure.verify(tmp_path / "model.tflite")
+
+
+@pytest.mark.parametrize(
+    ("lost", "chosen", "words"),
+    [
+        ({1 / 2: [0.0, 0.03], 1 / 4: [9, 9]}, 1 / 2, "1/2 of the width +1.5"),
+        ({1 / 2: [0.01, 0.01], 1 / 4: [0.04, 0.02]}, 1 / 4, "1/2 of the width +1.0, 1/4 of the width +3.0"),
+        (
+            {1 / 2: [-0.01, 0.0], 1 / 4: [0.0, 0.0], 1 / 8: [0.0, 0.002]},
+            1 / 8,
+            "1/2 of the width -0.5, 1/4 of the width +0.0, 1/8 of the width +0.1",
+        ),
+    ],
+)
+def test_students_are_the_widest_that_can_be_taught_something(
+    lost: dict[float, list[float]], chosen: float, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(width, "_lost", lambda case: lost[case.effort.width][case.seed])
+    found = width.choose([Case("digits", seed, Effort(), tmp_path) for seed in range(2)])
+    assert found.width == chosen
+    assert str(found) == (
+        f"Students have {Fraction(chosen)} of the width. Lost alone on the validation set, points: {words}."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves a model
+def test_a_student_alone_is_judged_on_the_validation_set(tmp_path: Path) -> None:
+    case = Case("waves", 0, Effort(epochs=1, extra=1), tmp_path)
+    (tried,) = width.choose([case], [1 / 4]).lost
+    teacher, student = (keras.models.load_model(tmp_path / f"{name}.keras") for name in ("float-extra", "student-0.25"))
+    assert student.count_params() < teacher.count_params() / 8
+    right = [
+        model.predict(case.data.validation.x, verbose=0).argmax(axis=1) == case.data.validation.y
+        for model in (teacher, student)
+    ]
+    assert tried == (1 / 4, right[0].mean() - right[1].mean())
 
 
 @pytest.mark.parametrize("name", SETS)
