@@ -11,8 +11,8 @@ from tests.overlap_harness import APART, Layers, differing, planned
 from tinygen.driver import Compiled
 from tinygen.emit import emit
 from tinygen.ir import Array
-from tinygen.lower import Data, Function
 from tinygen.ops.spec import Rows
+from tinygen.program import Data, Function
 from tinygen.variants import Choice
 
 POOL_BYTES, UNUSED = 24576, 20480

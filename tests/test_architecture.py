@@ -25,6 +25,7 @@ LAYERS = (
     ("memory", "reference"),
     ("variants",),
     ("planning",),
+    ("program",),
     ("lower", "selftest"),
     ("emit",),
     ("project",),

@@ -11,10 +11,11 @@ from tinygen import passes, project
 from tinygen.emit import emit, emit_firmware, emit_project
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
-from tinygen.lower import Program, identifier, lower
+from tinygen.lower import lower
 from tinygen.memory.order import in_best_order
 from tinygen.memory.plan import Plan
 from tinygen.planning import plan_for
+from tinygen.program import Program, identifier
 from tinygen.quant import Numerics
 from tinygen.ram_weights import NO_RAM_WEIGHTS, RamWeights, in_ram
 from tinygen.regions import in_regions, rooms

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygen import __version__
 from tinygen.ir import CTYPES, Array
-from tinygen.lower import Data, Port, Program
+from tinygen.program import Data, Port, Program
 from tinygen.resources import FIRMWARE, TEMPLATES
 from tinygen.selftest import SelfTest
 from tinygen.target import Target, platform_versions

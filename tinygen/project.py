@@ -16,7 +16,7 @@ from typing import Any
 from tinygen import __version__
 from tinygen.errors import OutputError, TargetError
 from tinygen.ir import CTYPES
-from tinygen.lower import Port, Program
+from tinygen.program import Port, Program
 from tinygen.target import Core, Target
 
 MANIFEST = "tinygen.json"

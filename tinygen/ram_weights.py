@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from tinygen import ops
 from tinygen.errors import TargetError
-from tinygen.lower import Program
 from tinygen.memory.regions import Room
+from tinygen.program import Program
 from tinygen.target import Target
 from tinygen.variants import Choice, Choices
 

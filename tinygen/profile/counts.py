@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinygen.lower import Program
+from tinygen.program import Program
 
 PAINT = 0xA5
 """What the stack is filled with, to see how much of it an inference used."""

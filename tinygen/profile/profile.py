@@ -15,12 +15,12 @@ from tinygen.errors import TargetError, ToolError
 from tinygen.footprint.build import is_firmware
 from tinygen.footprint.toolchain import Toolchain, find
 from tinygen.ir import DTYPES
-from tinygen.lower import Call
 from tinygen.ops.spec import context_of
 from tinygen.profile import cortex_m, qemu
 from tinygen.profile.avr import CountedBoard
 from tinygen.profile.counts import Replay
 from tinygen.profile.facts import QEMU, SIMAVR, UNICORN, LayerProfile, Profile
+from tinygen.program import Call
 from tinygen.project import PLATFORMIO
 from tinygen.quant import Numerics
 from tinygen.target import Core, Target

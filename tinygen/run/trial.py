@@ -13,7 +13,7 @@ from tinygen import reference
 from tinygen.driver import Compiled
 from tinygen.errors import FirmwareError
 from tinygen.ir import DTYPES, Array
-from tinygen.lower import Port
+from tinygen.program import Port
 from tinygen.quant import Numerics
 from tinygen.run.session import Cycles, Session
 from tinygen.verify.samples import Sample

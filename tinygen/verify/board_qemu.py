@@ -13,7 +13,7 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array, Tensor
-from tinygen.lower import Piece, Program
+from tinygen.program import Piece, Program
 from tinygen.resources import FIRMWARE
 from tinygen.target import Target
 from tinygen.verify.cross import cross_compile, linker_script

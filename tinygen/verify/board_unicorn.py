@@ -12,7 +12,7 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array, Tensor
-from tinygen.lower import Port
+from tinygen.program import Port
 from tinygen.target import Region, Target
 from tinygen.verify.cross import cross_compile, linker_script
 from tinygen.verify.feeding import feeding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygen.ir import CTYPES
-from tinygen.lower import Program
+from tinygen.program import Program
 
 WHOLE = """\
 static {ctype} tg_whole_input[{count}];

@@ -9,7 +9,7 @@ import numpy as np
 from tinygen.driver import Compiled
 from tinygen.errors import ToolError
 from tinygen.ir import DTYPES, Array
-from tinygen.lower import Piece, Program
+from tinygen.program import Piece, Program
 
 ARRAYS = "tg_board_arrays"
 
