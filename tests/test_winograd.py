@@ -22,7 +22,7 @@ from tinygen import ops, target
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.frontend import tflite
 from tinygen.limits import Limits, compile_within
-from tinygen.ops import winograd_dsp
+from tinygen.ops import bent_line, winograd_dsp
 from tinygen.ops.spec import Context, OpSpec, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.variants import Choice, Optimize, goals
@@ -86,6 +86,17 @@ def test_weights_and_zero_points_at_their_ends(weight: int, x_zero: int) -> None
     for variant in VARIANTS:
         with preferring(variant):
             assert functions(dsp.check(build)) == {KERNEL}
+
+
+def test_two_roundings_where_no_line_is_found() -> None:
+    build = ModelBuilder()
+    for y_zero in (-128, 4):
+        convolution(build, (1, 6, 9, 12), 6, y_zero=y_zero, slope=2e-3)
+    forms = []
+    for change in ({}, {"return_value": None}):
+        with preferring(RUN_TIME), mock.patch.object(bent_line, "search", **change or {"wraps": bent_line.search}):
+            forms.append({function.values["form"] for function in dsp.check(build).program.functions})
+    assert forms == [{"bent"}, {"roundings"}]
 
 
 def test_sums_as_great_as_can_be() -> None:

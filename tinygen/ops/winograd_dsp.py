@@ -2,8 +2,11 @@
 
 A tile of 6x6 inputs gives 4x4 outputs with 36 multiplications for each channel in place of 144. All is done in whole
 numbers: the rows of the filters' transform are multiplied by 4, -6, -6, 24, 24 and 1, so that a sum comes out 576 times
-(24 * 24) too large. Steps may leave 32 bits as long as that does not: then what is taken from the wrapped sum is exact.
-Inputs and transformed filters are pairs of int16, two channels a word, as SMLAD takes them.
+(24 * 24) too large. Steps may leave 32 bits as long as that does not: then it is exact. What is missing to a sum is
+added at place (1, 1) of the transformed sums, which is in all outputs alike. One multiplication scales the enlarged
+total (tinygen/ops/bent_line.py); where none is found that is exact, it is divided by 9 by a multiplication that wraps,
+by 32 by a shift, and rounded twice. Inputs and transformed filters are pairs of int16, two channels a word, as SMLAD
+takes them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 
 from tinygen import quant, requantize
 from tinygen.ir import Array
-from tinygen.ops import byte_pairs, convolution_chain_dsp, convolution_dsp, dsp, overlap, weighted
+from tinygen.ops import bent_line, byte_pairs, convolution_chain_dsp, convolution_dsp, dsp, overlap, weighted
 from tinygen.ops.convolution_layout import layout_of
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel, Overlap
@@ -29,8 +32,8 @@ FILTERS = 4
 """Of a block: with two tiles 8 sums."""
 ENLARGED = 576
 """What the sums are multiplied by."""
-SHIFTS = (0, 1, 2, 2)
-"""Rows and columns of outputs -> how many times less, as a power of two."""
+AT_ONE = 36
+"""What is added at place (1, 1) comes out 16 times: a sixteenth of that."""
 NINTH = 954437177
 """Times 9 it is 1 in 32 bits: times 576 it is 64."""
 FILTER_ROWS = np.array([[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]])
@@ -85,6 +88,23 @@ class Tiling:
         return 0 if self.in_flash else self.blocks_at_once * BLOCK_WORDS * self.pairs * WORD_BYTES
 
 
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """How enlarged sums become outputs."""
+
+    form: str
+    shift: int | None
+    """Of all channels, where each has none of its own."""
+    numbers: Array
+    """[channels, 4]"""
+
+    def of_blocks(self, starts: list[int]) -> Array:
+        """int32 [blocks, 17]: the first channel, then the numbers of four."""
+        firsts = np.array(starts)[:, None]
+        numbers = self.numbers[firsts + np.arange(FILTERS)].reshape(len(starts), -1)
+        return np.concatenate([firsts, numbers], axis=1).astype(np.int32)
+
+
 def applies(context: Context) -> bool:
     """3x3, one group, stride 1, no gaps, an output of a tile at least; sums of the size that the arithmetic takes."""
     window = convolution_geometry(context)
@@ -93,7 +113,8 @@ def applies(context: Context) -> bool:
     if not fits or not whole or context.input(0).shape[3] < LEAST_DEPTH:
         return False
     found = _sums(context)
-    return np.abs(found.range).max() * ENLARGED < 2**31 and _roundings(context, found) is not None
+    totals = np.stack(found.range) + found.bias
+    return bool(np.abs(totals).max() * ENLARGED < 2**31) and _roundings(context, found) is not None
 
 
 def params(context: Context) -> Kernel:
@@ -148,27 +169,27 @@ def round_pairs(pairs: int) -> int:
 
 
 def _kernel(context: Context, tiling: Tiling) -> Kernel:
-    window, found = convolution_geometry(context), _sums(context)
-    exact = _roundings(context, found)
-    assert exact is not None  # proved by applies
+    window, finish = convolution_geometry(context), _finish(context, _sums(context))
     limits = weighted.activation_range(context)
     rule = _overlap(context, window, tiling)
     x, channels = context.input(0), context.output.shape[3]
     values = {
         "round_pairs": round_pairs(-(-x.shape[3] // 2)),
+        "enlarged": ENLARGED,
         "ninth": NINTH,
-        "shifts": [5 - column for column in SHIFTS],
+        "form": finish.form,
+        "shift": finish.shift,
         "clamp": None if limits == quant.RANGES["int8"] else {"low": limits[0], "high": limits[1]},
     }
     sizes = [*x.shape, tiling.pairs, *window.output, channels, *window.pad, x.zero_point]
     sizes += [tiling.along, tiling.down, tiling.rows_at_once, tiling.blocks, tiling.blocks_at_once]
-    sizes += [2 * context.output.zero_point + 1, int(tiling.in_flash)]
+    sizes.append(int(tiling.in_flash))
     starts = byte_pairs.block_starts(channels, FILTERS)
     filters = _blocks(context.constant(OPERANDS.weights), starts, tiling.pairs)
     constants = (
         Constant("sizes", np.array(sizes, np.int32)),
         Constant("filters", transformed(filters) if tiling.in_flash else packed(filters)),
-        Constant("finish", _finish(exact, starts)),
+        Constant("finish", finish.of_blocks(starts)),
     )
     patch_bytes = TILE * TILE * (-(-x.shape[3] // WORD_BYTES)) * WORD_BYTES
     scratch = SUMS_BYTES + tiling.tiles_bytes + tiling.filters_bytes + patch_bytes
@@ -232,10 +253,12 @@ def packed(blocks: Array) -> Array:
     return np.ascontiguousarray(np.concatenate(parts, axis=-1).astype(np.int8)).view(np.uint32)
 
 
-def _finish(exact: Roundings, starts: list[int]) -> Array:
-    """int32 [blocks, 10]: the first channel, four shifts, of each channel its offset and its multiplier."""
-    firsts = np.array(starts)[:, None]
-    channels = firsts + np.arange(FILTERS)
-    shifts = np.ascontiguousarray(exact.shift[channels].astype(np.uint8)).view(np.int32)
-    numbers = np.stack([exact.offset[channels], exact.multiplier[channels]], axis=2).reshape(len(starts), -1)
-    return np.concatenate([firsts, shifts, numbers], axis=1).astype(np.int32)
+def _finish(context: Context, found: Sums) -> Finish:
+    """By one multiplication where that can be; else in two roundings."""
+    missing = found.bias * AT_ONE
+    if line := bent_line.search(dsp.two_roundings(context, OPERANDS, found), found.bias, ENLARGED):
+        numbers = np.stack([missing, line.multiplier, line.addend, line.bend], axis=1)
+        return Finish("bent", line.shift, numbers)
+    exact = _roundings(context, found)
+    assert exact is not None  # proved by applies
+    return Finish("roundings", None, np.stack([missing, exact.multiplier, exact.addend, exact.shift], axis=1))
