@@ -18,17 +18,11 @@ from tests.test_overlap_windows import slope
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v6m import BOARDS, CROSS, WIDENED, check_kernel, compiles, scaled
 from tests.test_v6m_widened import random_layers
-from tinygen import target
-from tinygen.driver import Model, compile_model
-from tinygen.frontend import tflite
-from tinygen.ops import pointwise_chain_v6m
+from tinygen.ops import chains_v6m, pointwise_chain_v6m
 from tinygen.ops.dsp import Sums
 from tinygen.ops.pointwise_chain_v6m import TEMPLATE
 from tinygen.requantize import sum_range
-from tinygen.variants import Optimize
-from tinygen.verify.compare import verify
 from tinygen.verify.golden import Golden
-from tinygen.verify.samples import random_samples
 
 NAME = "pointwise_chain_v6m"
 
@@ -51,23 +45,12 @@ def test_random_pixels(board: str) -> None:
 
 @pytest.mark.usefixtures("always")
 def test_pixels_and_inputs(golden: Golden) -> None:
-    """From one group to several, all numbers of pixels over; lines of inputs that fill rounds and do not."""
+    """From one group to several, all numbers of pixels over; inputs that fill words and rounds, and that do not."""
     build = ModelBuilder()
-    for pixels, depth in ((6, 1), (7, 2), (8, 31), (9, 32), (10, 33), (11, 34), (12, 64), (23, 17)):
+    for pixels, depth in ((8, 1), (9, 2), (15, 15), (16, 16), (17, 17), (20, 31), (12, 48), (31, 18)):
         pointwise(build, (1, 1, pixels, depth), 5, slope=0.02 / np.sqrt(depth))
     scaled(check_kernel(build, NAME), TEMPLATE)
     check_model(build.finish(), golden)
-
-
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("bytes_", [0, 300, 700])
-def test_tiles(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A last tile has six pixels at least: those before it may be overwritten when it is read."""
-    monkeypatch.setattr(pointwise_chain_v6m, "MOST_CELLS_BYTES", bytes_)
-    build = ModelBuilder()
-    for pixels in (12, 13, 17, 19, 25, 31, 36):
-        pointwise(build, (1, 1, pixels, 5), 6, slope=3e-3)
-    scaled(check_kernel(build, NAME), TEMPLATE)
 
 
 @pytest.mark.usefixtures("always")
@@ -76,8 +59,8 @@ def test_sums_of_many_bits() -> None:
     build = ModelBuilder(np.random.default_rng(5))
     for y_zero in (-128, 3):
         pointwise(build, (1, 3, 3, 20), 12, y_zero=y_zero, slope=0.003)
-        pointwise(build, (1, 3, 3, 90), 8, y_zero=y_zero, slope=0.001)
-        pointwise(build, (1, 3, 3, 90), 8, RELU6, y_zero=y_zero, slope=0.002)
+        pointwise(build, (1, 3, 3, 44), 8, y_zero=y_zero, slope=0.001)
+        pointwise(build, (1, 3, 3, 44), 8, RELU6, y_zero=y_zero, slope=0.002)
     result = check_kernel(build, NAME, samples=8)
     assert {"line", "kink", "bounded line", "bounded kink"} >= set(scaled(result, TEMPLATE)) >= {"line", "kink"}
 
@@ -89,11 +72,11 @@ def bits(total: int) -> Sums:
 
 
 def test_sums_that_fit() -> None:
-    """128 times the weights, the least sum, may be 2**20; the greatest one below zero weights may not."""
-    assert pointwise_chain_v6m.fit(bits(8192))
-    assert not pointwise_chain_v6m.fit(bits(8193))
-    negative = bits(8192)
-    assert not pointwise_chain_v6m.fit(Sums(-negative.rows, negative.bias, sum_range(-negative.rows)))
+    """128 times the weights, the least sum, may be 2**19; the greatest one below zero weights may not."""
+    assert chains_v6m.fit(bits(4096))
+    assert not chains_v6m.fit(bits(4097))
+    negative = bits(4096)
+    assert not chains_v6m.fit(Sums(-negative.rows, negative.bias, sum_range(-negative.rows)))
 
 
 @pytest.mark.usefixtures("always")
@@ -102,27 +85,12 @@ def test_weights_and_inputs_at_their_ends(x_zero: int) -> None:
     """Sums of all bits that a chain has: the samples hold the extremes of int8."""
     build = ModelBuilder()
     bias = [2**18, -(2**18), 0, 1000, -1000, 40000]
-    signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 64)) - 0.5).astype(int)
+    signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 32)) - 0.5).astype(int)
     for data in (127, -127, 127 * signs, np.where(signs > 0, 127, -128)):
         for y_zero in (-128, 5):
-            pointwise(build, (1, 3, 2, 64), 6, y_zero=y_zero, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+            pointwise(build, (1, 3, 3, 32), 6, y_zero=y_zero, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
     functions = check_kernel(build, NAME, samples=6).program.functions
     assert TEMPLATE in {function.template for function in functions}
-
-
-def test_more_pixels_at_a_time_where_there_is_room() -> None:
-    """For the least time weights are widened for more pixels."""
-    build = ModelBuilder()
-    pointwise(build, (1, 20, 20, 32), 16)
-    pointwise(build, (1, 6, 6, 32), 16)
-    data, board = build.finish(), target.load("pico")
-    net = Model("net.tflite", data, tflite.read(data, "net.tflite"))
-    fastest = compile_model(net, board, optimize=Optimize.FASTEST)
-    names = [choice.variant.name for choice in fastest.choices if choice]
-    assert names == ["pointwise_chain_large_v6m", "pointwise_chain_v6m"]
-    assert fastest.plan.arena_bytes > compile_model(net, board).plan.arena_bytes
-    verdict = verify(fastest, random_samples(fastest.model.graph, 2), interpreter=False, board=board)
-    assert verdict.difference is None, str(verdict.difference)
 
 
 def test_pixels_that_do_not_fill_groups_are_widened() -> None:
@@ -150,7 +118,7 @@ def test_layers_of_all_shapes_share_a_kernel() -> None:
 def test_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     for y_zero in (-128, 3):
-        pointwise(build, (1, 6, 6, 90), 16, RELU6, y_zero=y_zero, slope=0.001)
+        pointwise(build, (1, 6, 6, 50), 16, RELU6, y_zero=y_zero, slope=0.001)
         pointwise(build, (1, 6, 6, 24), 16, y_zero=y_zero)
     compiles(build, tmp_path, CROSS[:2])
 
@@ -169,7 +137,7 @@ def chained(seed: int) -> Layers:
     build = ModelBuilder(np.random.default_rng(seed))
     numbers: dict[str, Any] = {"x_zero": 0, "y_zero": 0, "bias": 0}
     for _ in range(8):
-        height, width, depth = (int(size) for size in build.rng.integers([2, 6, 1], [10, 10, 9]))
+        height, width, depth = (int(size) for size in build.rng.integers([2, 8, 1], [10, 12, 9]))
         filters = int(build.rng.integers(4, 12))
         pointwise(build, (build.pick([1, 1, 2]), height, width, depth), filters, slope=slope(depth), **numbers)
     net = layers(build.finish(), "nucleo_g0b1re")
@@ -178,10 +146,8 @@ def chained(seed: int) -> Layers:
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("bytes_", [0, 256])
-def test_overlap(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the rule outputs are equal, one byte beyond they are not: of tiles of any size."""
-    monkeypatch.setattr(pointwise_chain_v6m, "MOST_CELLS_BYTES", bytes_)
+def test_overlap() -> None:
+    """At the rule outputs are equal, one byte beyond they are not: of whole groups, and of one that is not."""
     assert check_tight(chained(5), samples=12) >= 4
 
 
@@ -189,7 +155,7 @@ def test_overlap(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows() -> None:
     """One row at a time, by the same kernel and by the one that widens rows."""
     build = ModelBuilder(np.random.default_rng(3))
-    for width in (6, 7, 12, 17, 4, 5):
+    for width in (8, 9, 16, 23, 4, 7):
         depth, zeros = int(build.rng.integers(1, 20)), {"x_zero": 3, "y_zero": build.pick([-128, 3])}
         pointwise(build, (1, 4, width, depth), 8, build.pick([NONE, RELU6]), slope=slope(depth), **zeros)
     net = layers(build.finish(), "nucleo_g0b1re")

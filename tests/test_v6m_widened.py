@@ -169,6 +169,7 @@ def test_few_outputs_take_the_other_kernel() -> None:
     scaled(check(other), MATRIX)
 
 
+@pytest.mark.usefixtures("unchained")
 def test_layers_of_all_shapes_share_a_kernel() -> None:
     build = ModelBuilder()
     for depth in (3, 16, 40):

@@ -28,6 +28,7 @@ AT_ONCE: Mapping[str, int] = MappingProxyType(
         "conv_2d.chain.dsp": 4,
         "conv_2d.dsp": 2,
         "conv_2d.pointwise.chain.dsp": 4,
+        "conv_2d.pointwise.chain.v6m": 8,
         "conv_2d.winograd.dsp": 32,
         "conv_2d.winograd.v6m": ALL,
         "conv_2d.widened.v6m": ALL,

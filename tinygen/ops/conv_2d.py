@@ -17,6 +17,7 @@ from tinygen.ops import (
     convolution_chain_rows_dsp,
     convolution_dsp,
     convolution_mve,
+    convolution_pairs_v7m,
     convolution_rows_dsp,
     convolution_v6m,
     convolution_v7m,
@@ -284,6 +285,14 @@ VARIANTS = (
     ),
     _pointwise_variant(
         "armv7m",
+        "pointwise_pairs_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.applies,
+        convolution_pairs_v7m.params,
+        convolution_pairs_v7m.pixel_rows,
+    ),
+    _pointwise_variant(
+        "armv7m",
         "pointwise_v7m",
         "kernels/conv_2d.v7m.c.j2",
         convolution_v7m.applies,
@@ -297,6 +306,14 @@ VARIANTS = (
     Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
     _variant(
         "armv6m", "v6m", convolution_v6m.TEMPLATE, convolution_v6m.applies, convolution_v6m.params, convolution_v6m.rows
+    ),
+    _variant(
+        "armv7m",
+        "pairs_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.applies,
+        convolution_pairs_v7m.params,
+        convolution_pairs_v7m.rows,
     ),
     _variant("armv7m", "v7m", "kernels/conv_2d.v7m.c.j2", convolution_v7m.applies, convolution_v7m.params),
     _variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
@@ -380,15 +397,6 @@ FAST = (
         winograd_v6m.applies,
         winograd_v6m.params,
         saves=winograd_v6m.saved_cycles,
-    ),
-    _pointwise_variant(
-        "armv6m",
-        "pointwise_chain_large_v6m",
-        pointwise_chain_v6m.TEMPLATE,
-        pointwise_chain_v6m.applies,
-        pointwise_chain_v6m.large_params,
-        pointwise_chain_v6m.rows,
-        saves=pointwise_chain_v6m.saved_cycles,
     ),
     _variant(
         "armv6m",
