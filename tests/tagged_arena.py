@@ -138,10 +138,9 @@ class _Moments:
                 for row in read_rows(rows, event.row, self.graph.tensors[tensor].shape[1])
             ]
             ends = event.row == turns(self.graph, event.node, rows) - 1
-            made = (
-                self._whole(output, OUTPUT if ends else FED) if rows.gathers else self._row(output, event.row, OUTPUT)
-            )
-            yield [*given, *fed, made, *self._scratch(event.node, rows.kernel.scratch_bytes)]
+            made = [] if rows.gathers else [self._row(output, event.row, OUTPUT)]
+            made += [self._whole(output, OUTPUT)] if rows.gathers and ends else []
+            yield [*given, *fed, *made, *self._scratch(event.node, rows.kernel.scratch_bytes)]
             fed = []
 
     def _written(self, outputs: tuple[int, ...], choice: Choice) -> int:

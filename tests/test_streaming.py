@@ -20,9 +20,10 @@ from tinygen.errors import ModelError
 from tinygen.footprint.measure import measure
 from tinygen.frontend import tflite
 from tinygen.ir import Array
+from tinygen.memory.schedule import Access, schedule
 from tinygen.profile.profile import profile
 from tinygen.quant import Numerics
-from tinygen.variants import Optimize
+from tinygen.variants import Optimize, kernels
 from tinygen.verify.board import Board, emulate
 from tinygen.verify.host import HostModel
 from tinygen.verify.samples import random_samples
@@ -102,6 +103,18 @@ def test_rows_need_less(board: str | None) -> None:
     fed = compiled(data, board, feed=True).plan
     assert fed.arena_bytes < rows.arena_bytes < 0.7 * whole.arena_bytes
     assert whole.runs == () and rows.runs and fed.rows
+
+
+def test_a_mean_has_no_place_before_its_last_row() -> None:
+    """Until then its output may hold rows of others."""
+    build = ModelBuilder(np.random.default_rng(5))
+    x = convolution(build, depthwise(build, build.input((1, 16, 16, 8), "int8", 0.05, -3)), 8)
+    mean(build, "AVERAGE_POOL_2D")
+    result = compiled(build.finish(), "nucleo_l4r5zi")
+    rows, [run] = [choice.rows if choice else None for choice in result.choices], result.plan.runs
+    moments = schedule(result.graph, kernels(result.choices), rows, (run,)).moments
+    writes = [moment.writes for moment in moments if moment.node == run.last]
+    assert writes == [()] * (x.shape[1] - 1) + [(Access(result.graph.outputs[0]),)]
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

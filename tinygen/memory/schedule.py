@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tinygen.ir import ABSENT, Graph
-from tinygen.memory.rows import GIVEN, Run, read_rows, read_tensors
+from tinygen.memory.rows import GIVEN, Event, Run, read_rows, read_tensors, turns
 from tinygen.ops.spec import Kernel, Rows
 
 BEFORE = -1
@@ -101,13 +101,21 @@ def _moments(graph: Graph, rows: Sequence[Rows | None], run: Run) -> Iterator[Mo
             for tensor in read_tensors(graph, event.node, found)
             for row in read_rows(found, event.row, graph.tensors[tensor].shape[1])
         )
-        output = graph.nodes[event.node].outputs[0]
-        writes = (Access(output, None if found.gathers else event.row),)
+        writes = tuple(_written(graph, event, found))
         if found.reads_first:
             yield Moment(event.node, None, reads, ())
             yield Moment(event.node, None, (), writes)
         else:
             yield Moment(event.node, None if found.table else found.kernel, reads, writes)
+
+
+def _written(graph: Graph, event: Event, rows: Rows) -> Iterator[Access]:
+    """The row that an event makes; of a node that gathers the last one makes all."""
+    output = graph.nodes[event.node].outputs[0]
+    if not rows.gathers:
+        yield Access(output, event.row)
+    elif event.row == turns(graph, event.node, rows) - 1:
+        yield Access(output)
 
 
 def _kept(nodes: tuple[int, ...], size: int, first: int, last: int) -> Scratch:
