@@ -17,7 +17,6 @@ from tinygen.ops import (
     convolution_chain_rows_dsp,
     convolution_dsp,
     convolution_mve,
-    convolution_pairs_v7m,
     convolution_rows_dsp,
     convolution_v6m,
     convolution_v7m,
@@ -285,14 +284,6 @@ VARIANTS = (
     ),
     _pointwise_variant(
         "armv7m",
-        "pointwise_pairs_v7m",
-        convolution_pairs_v7m.TEMPLATE,
-        convolution_pairs_v7m.applies,
-        convolution_pairs_v7m.params,
-        convolution_pairs_v7m.pixel_rows,
-    ),
-    _pointwise_variant(
-        "armv7m",
         "pointwise_v7m",
         "kernels/conv_2d.v7m.c.j2",
         convolution_v7m.applies,
@@ -306,14 +297,6 @@ VARIANTS = (
     Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=_is_pointwise),
     _variant(
         "armv6m", "v6m", convolution_v6m.TEMPLATE, convolution_v6m.applies, convolution_v6m.params, convolution_v6m.rows
-    ),
-    _variant(
-        "armv7m",
-        "pairs_v7m",
-        convolution_pairs_v7m.TEMPLATE,
-        convolution_pairs_v7m.applies,
-        convolution_pairs_v7m.params,
-        convolution_pairs_v7m.rows,
     ),
     _variant("armv7m", "v7m", "kernels/conv_2d.v7m.c.j2", convolution_v7m.applies, convolution_v7m.params),
     _variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
