@@ -180,7 +180,7 @@ def test_16_bit_activations_are_nearer_to_the_float_model() -> None:
 
 
 def test_16_bits_for_layers_that_need_them(golden: Golden) -> None:
-    """What they read and write is converted; all else has 8 bits."""
+    """What they read and write is converted; all else has 8 bits, the model's inputs and outputs too."""
     content = quantize(trained(), CALIBRATION, activations={"*": 8, "point*": 16, "classifier": 16})
     inputs = {layer: node.inputs[0].type for layer, node in weighted(content).items()}
     wide, narrow = schema.TensorType.INT16, schema.TensorType.INT8

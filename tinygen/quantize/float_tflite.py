@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -20,8 +21,9 @@ from tinygen.ir import Array
 from tinygen.quantize.calibrate import Ranges
 from tinygen.quantize.fp16 import from_float16
 from tinygen.quantize.integer import Settings, to_integer
-from tinygen.quantize.tflite_file import TfliteFile, name_of
-from tinygen.quantize.weights import Bits, bits_of, check_patterns
+from tinygen.quantize.tflite_file import Operator, TfliteFile, name_of
+from tinygen.quantize.weights import Bits
+from tinygen.quantize.wide_layers import wide_operators
 
 
 def quantize_float_tflite(
@@ -57,8 +59,8 @@ def with_ai_edge_quantizer(
     }
     quantizer = Quantizer(bytearray(data))
     granularity = QuantGranularity.CHANNELWISE if settings.per_channel else QuantGranularity.TENSORWISE
-    for scope, width in _scopes(TfliteFile(data), settings.activations):
-        quantizer.add_static_config(scope, TFLOperationName.ALL_SUPPORTED, width, 8, granularity)
+    for scope, operator, width in _scopes(TfliteFile(data), settings.activations):
+        quantizer.add_static_config(scope, operator, width, 8, granularity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about how it starts the interpreter
         try:
@@ -67,16 +69,46 @@ def with_ai_edge_quantizer(
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise QuantizeError("AI Edge Quantizer refuses this model", found=reason) from None
     assert content is not None  # it was just made
-    return bytes(content)
+    return _mended(bytes(content), ranges)
 
 
-def _scopes(file: TfliteFile, activations: Bits) -> list[tuple[str, int]]:
-    """(what matches the outputs of operators, bits of their activations); the last that matches counts."""
+def _scopes(file: TfliteFile, activations: Bits) -> list[tuple[str, TFLOperationName, int]]:
+    """(what matches the outputs of operators, their kind, bits of their activations); the last that matches counts."""
+    every, output = TFLOperationName.ALL_SUPPORTED, TFLOperationName.OUTPUT
     if isinstance(activations, int):
-        return [(".*", activations)]
-    check_patterns(file, activations)
-    wide = [node for node in file.weighted() if bits_of(node, activations) == 16]
-    return [(".*", 8), *((f"^{re.escape(name_of(node.outputs[0]))};$", 16) for node in wide)]
+        return [(".*", every, activations)]
+    outputs = ["".join(f"{name_of(tensor)};" for tensor in node.outputs) for node in wide_operators(file, activations)]
+    # Configurations of the same pattern count where the first of them stands: that of the outputs has its own.
+    return [(".*", every, 8), *((f"^{re.escape(names)}$", every, 16) for names in outputs), ("^.*$", output, 8)]
+
+
+def _mended(data: bytes, ranges: Ranges) -> bytes:
+    """The same, where 16 bits are concerned, without what the quantiser's defaults lose.
+
+    16-bit sums may have any scales, not powers of two alone. A model's outputs that are made 8 bits again use all of
+    them: a softmax of 16 bits has a symmetric range, half of which is never seen.
+    """
+    file = TfliteFile(data)
+    nodes = list(file.nodes())
+    makers = {id(tensor): node for node in nodes for tensor in node.outputs}
+    outputs = {id(tensor) for tensor in file.outputs}
+    wide = [node for node in nodes if any(t and t.type == schema.TensorType.INT16 for t in node.inputs)]
+    for node in wide:
+        source, result = node.inputs[0], node.outputs[0]
+        if node.code in (Operator.ADD, Operator.SUB):
+            node.record.builtinOptions.potScaleInt16 = False
+        if node.code == Operator.QUANTIZE and id(result) in outputs:
+            is_share = id(source) in makers and makers[id(source)].code in (Operator.SOFTMAX, Operator.LOGISTIC)
+            _set_range(result, *((0.0, 255 / 256) if is_share else ranges[name_of(source)]))
+    return file.to_bytes() if wide else data
+
+
+def _set_range(tensor: Any, low: float, high: float) -> None:
+    """Give an int8 tensor the scale and zero point of a range."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max(high - low, float(np.finfo(np.float32).tiny)) / 255
+    tensor.quantization.scale = np.array([scale], np.float32)
+    tensor.quantization.zeroPoint = np.array([-128 - round(low / scale)], np.int64)
 
 
 def _check_float(data: bytes) -> None:

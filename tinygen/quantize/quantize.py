@@ -39,7 +39,8 @@ def quantize(
     weights         8 or 4 bits, for all layers or by patterns of their names: {"conv*": 4}; the last that matches
                     counts, where none does it is 8; layers besides convolutions and dense ones always have 8
     activations     8 or 16 bits, for the whole model or by patterns of the names of layers with weights:
-                    {"classifier": 16}; what such a layer reads and writes is converted on its way, all else has 8
+                    {"classifier": 16}; operators without weights between such layers have 16 too, the model's inputs
+                    and outputs and all else have 8; what goes from one to the other is converted on its way
     per_channel     one scale for each output channel of the weights, or one for a whole layer
     symmetric       zero points of activations are 0: simpler arithmetic, and half the steps are lost on outputs of ReLU
     method          how ranges of activations follow from the samples: see tinygen.quantize.calibrate
