@@ -29,7 +29,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_small_rows(net: Layers) -> Layers:
     """The same with rows in parts."""
-    return replace(net, choices=tuple(replace(choice, small_rows=True) for choice in net.choices))
+    return replace(net, choices=tuple(choice.small for choice in net.choices))
 
 
 def random_layers(seed: int, count: int = 12, batches: tuple[int, ...] = (1,)) -> ModelBuilder:

@@ -121,7 +121,7 @@ def test_depthwise_for_helium_in_groups() -> None:
     net = layers(build.finish(), BOARDS["mve"])
     small = [rows.small for rows in rows_of(net)]
     assert [rows and rows.kernel.values["group"] for rows in small] == [8, 16, 16, 8, None, None]
-    check_rows(replace(net, choices=tuple(replace(choice, small_rows=True) for choice in net.choices)))
+    check_rows(replace(net, choices=tuple(choice.small for choice in net.choices)))
 
 
 def test_depthwise_for_armv6m() -> None:

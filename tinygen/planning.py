@@ -130,12 +130,12 @@ def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, 
 
     An input that is given by rows is worth the least that it takes.
     """
-    small = tuple(replace(choice, small_rows=True) if choice else None for choice in choices)
+    small = tuple(choice.small if choice else None for choice in choices)
     forms = [choices, small] if any(rows and rows.small for rows in _rows(choices)) else [choices]
     for limit in (most, math.inf) if given else (most,):
         found: list[_Way] = []
         for form in forms:
-            told = Known([(c.variant.name, c.small_rows) if c else None for c in form], known)
+            told = Known([(c.variant.name, c.large is None) if c else None for c in form], known)
             made = streamings(graph, kernels(form), _rows(form), price(core.features), limit, given, told)
             found += [_Way(form, streaming) for streaming in made]
         if found:

@@ -60,16 +60,21 @@ class Choice:
     context: Context
     variant: Variant
     kernel: Kernel
-    small_rows: bool = False
-    """Whether rows are computed with less scratch."""
+    large: Choice | None = None
+    """The same with more scratch for rows, where this one has less."""
 
     @cached_property
     def rows(self) -> Rows | None:
         """How the node is computed row by row, if it can be."""
-        found = _rows(self.context, self.variant)
-        if found is None:
-            return _plain_rows(self.context, self.variant)
-        return found.small if found.small and self.small_rows else found
+        if self.large is not None and self.large.rows is not None:
+            return self.large.rows.small
+        return _rows(self.context, self.variant) or _plain_rows(self.context, self.variant)
+
+    @cached_property
+    def small(self) -> Choice:
+        """The same with less scratch for rows, where there is such a way."""
+        has = self.rows is not None and self.rows.small is not None
+        return replace(self, large=self) if has else self
 
 
 def _rows(context: Context, variant: Variant) -> Rows | None:
