@@ -183,7 +183,9 @@ def _kernel(context: Context, tiling: Tiling) -> Kernel:
     }
     sizes = [*x.shape, tiling.pairs, *window.output, channels, *window.pad, x.zero_point]
     sizes += [tiling.along, tiling.down, tiling.rows_at_once, tiling.blocks, tiling.blocks_at_once]
-    sizes.append(int(tiling.in_flash))
+    columns_bytes = (window.output[1] + TILE - OUTPUTS) * TILE * WORD_BYTES
+    first_bytes = max(SUMS_BYTES, columns_bytes)
+    sizes += [int(tiling.in_flash), first_bytes // WORD_BYTES]
     starts = byte_pairs.block_starts(channels, FILTERS)
     filters = _blocks(context.constant(OPERANDS.weights), starts, tiling.pairs)
     constants = (
@@ -191,8 +193,8 @@ def _kernel(context: Context, tiling: Tiling) -> Kernel:
         Constant("filters", transformed(filters) if tiling.in_flash else packed(filters)),
         Constant("finish", finish.of_blocks(starts)),
     )
-    patch_bytes = TILE * TILE * (-(-x.shape[3] // WORD_BYTES)) * WORD_BYTES
-    scratch = SUMS_BYTES + tiling.tiles_bytes + tiling.filters_bytes + patch_bytes
+    strip_bytes = TILE * x.shape[2] * WORD_BYTES
+    scratch = first_bytes + tiling.tiles_bytes + tiling.filters_bytes + strip_bytes
     return Kernel(values, (0,), constants, scratch, (rule,))
 
 
