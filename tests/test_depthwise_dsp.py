@@ -13,6 +13,7 @@ from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compile
 from tests.modelbuilder import ModelBuilder
 from tests.test_generated_c import check_sanitized
 from tinygen.driver import Compiled
+from tinygen.ops import depthwise_pairs_dsp
 from tinygen.quant import Numerics
 
 SAME, VALID = 0, 1
@@ -20,6 +21,12 @@ SLIDE, LINE, SHARED, STRIDED, WINDOW, WINDOW_IN_C, V7M = (
     f"kernels/depthwise_conv_2d.{name}.c.j2"
     for name in ("dsp", "line.dsp", "line.shared.dsp", "strided.dsp", "window.dsp", "window", "v7m")
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These kernels also where that of small maps would take their layers."""
+    monkeypatch.setattr(depthwise_pairs_dsp, "MOST_PRODUCTS", 0)
 
 
 def depthwise(

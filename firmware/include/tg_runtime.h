@@ -200,6 +200,20 @@ static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes)
     return result;
 }
 
+static inline uint32_t tg_pkhbt(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
+static inline uint32_t tg_pkhtb(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(y), "r"(x));
+    return result;
+}
+
 static inline uint32_t tg_sadd16(uint32_t x, uint32_t y)
 {
     uint32_t result;
@@ -345,6 +359,10 @@ static inline uint32_t tg_sxtab16(uint32_t sums, uint32_t bytes)
     return ((sums + terms) & 65535) | ((sums >> 16) + (terms >> 16)) << 16;
 }
 static inline uint32_t tg_sxtab16_ror8(uint32_t sums, uint32_t bytes) { return tg_sxtab16(sums, bytes >> 8); }
+
+/* The lower halves of x and y as one word, and the upper ones; that of x first. */
+static inline uint32_t tg_pkhbt(uint32_t x, uint32_t y) { return (x & 65535) | y << 16; }
+static inline uint32_t tg_pkhtb(uint32_t x, uint32_t y) { return x >> 16 | (y & 0xFFFF0000); }
 
 /* Sums and differences of 16 bits, wrapped. */
 static inline uint32_t tg_sadd16(uint32_t x, uint32_t y) { return ((x + y) & 65535) | ((x >> 16) + (y >> 16)) << 16; }

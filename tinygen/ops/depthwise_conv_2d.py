@@ -16,6 +16,7 @@ from tinygen.ops import (
     depthwise_line_dsp,
     depthwise_line_shared_dsp,
     depthwise_mve,
+    depthwise_pairs_dsp,
     depthwise_rows_dsp,
     depthwise_strided_dsp,
     depthwise_v6m,
@@ -127,6 +128,14 @@ SPEC = OpSpec(
             depthwise_mve.applies,
             depthwise_mve.params,
             depthwise_mve.rows,
+        ),
+        Variant(
+            "pairs_dsp",
+            depthwise_pairs_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_pairs_dsp.applies,
+            depthwise_pairs_dsp.params,
+            depthwise_pairs_dsp.rows,
         ),
         Variant(
             "line_shared_dsp",

@@ -69,15 +69,15 @@ def in_row(context: Context, window: Geometry, blocks: Sequence[tuple[Span, Span
     return overlap.of_steps(0, reads, writes, in_width * depth, width * filters)
 
 
-def by_planes(context: Context, window: Geometry) -> Overlap:
-    """The rule of a kernel that copies one channel, writes what comes of it, and goes on with the next one.
+def by_planes(context: Context, window: Geometry, at_once: int = 1) -> Overlap:
+    """The rule of a kernel that copies a channel, or some, writes what comes of them, and goes on with the next ones.
 
     Outputs of the same channels may also lie on pixels of the input, any of them.
     """
     depth, filters = context.input(0).shape[3], context.output.shape[3]
     spans = _union(spans_of(window, 0), 1), _union(spans_of(window, 1), 1)
     pixels = np.array([[0, window.output[0]]]), np.array([[0, window.output[1]]])
-    channels = np.arange(depth + 1)
+    channels = np.append(np.arange(0, depth, at_once), depth)
     reads = _blocked(_bytes(spans, context.input(0).shape[2:]), _neighbours(channels), depth)
     each = _neighbours(channels * (filters // depth))
     rule = _in_batches(context, 0, reads, _blocked(_bytes(pixels, context.output.shape[2:]), each, filters))
