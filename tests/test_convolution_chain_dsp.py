@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, check_files, forms
 from tests.modelbuilder import ModelBuilder
-from tests.overlap_harness import Layers, check_tight, layers
+from tests.overlap_harness import check_tight, layers
 from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_convolution_dsp import TEMPLATE as PAIRS
@@ -25,11 +24,6 @@ KERNEL = "tg_conv_2d_chain_dsp_s8"
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it is possible, whether or not it is faster."""
     monkeypatch.setattr(convolution_chain_dsp, "FEWER_CYCLES", 1e9)
-
-
-def with_small_rows(net: Layers) -> Layers:
-    """The same with rows in parts."""
-    return replace(net, choices=tuple(choice.small for choice in net.choices))
 
 
 def random_layers(seed: int, count: int = 12, batches: tuple[int, ...] = (1,)) -> ModelBuilder:
@@ -109,39 +103,44 @@ def test_windows_along_the_height(always: None) -> None:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_rows(seed: int, always: None) -> None:
-    """Every window, its rows anywhere, the output over them."""
+    """Every window, its rows anywhere."""
     net = layers(random_layers(seed, 10).finish(), BOARDS[0])
     assert {choice.variant.name for choice in net.choices} == {"chain_dsp"}
     check_rows(net)
 
 
-def test_rows_in_parts(always: None) -> None:
-    """Less scratch; the border on either side, above and below."""
-    build = ModelBuilder(np.random.default_rng(2))
-    for width, kernel, stride, padding in (
-        (16, (3, 3), (1, 1), SAME),
-        (8, (3, 3), (1, 1), SAME),
-        (32, (3, 3), (2, 2), SAME),
-        (18, (3, 3), (1, 1), VALID),
-        (12, (2, 5), (1, 1), SAME),
-    ):
-        convolution(build, (1, 5, width, 8), 6, kernel, stride, padding=padding, x_zero=5)
-    net = layers(build.finish(), BOARDS[0])
-    small = [form.small for form in rows_of(net)]
-    assert [form and form.kernel.values["part"] for form in small] == [4] * 5
-    for form, part in zip(rows_of(net), small, strict=True):
-        assert part and part.kernel.scratch_bytes < form.kernel.scratch_bytes and part.extra_cycles > form.extra_cycles
-    check_rows(with_small_rows(net))
-
-
 def test_every_word_of_a_loop(always: None) -> None:
-    """Rounds of words, with and without words behind them; pairs in rounds."""
+    """Rounds of one word to eight."""
     build = ModelBuilder()
-    for depth, kernel in ((4, (1, 2)), (8, (3, 3)), (20, (3, 3)), (36, (2, 2)), (28, (1, 5)), (40, (3, 3))):
+    for depth, kernel in (
+        (4, (1, 2)),
+        (8, (3, 3)),
+        (20, (3, 3)),
+        (36, (2, 2)),
+        (28, (1, 5)),
+        (40, (3, 3)),
+        (16, (3, 3)),
+    ):
         convolution(build, (1, 3, 6, depth), 4, kernel, slope=0.001)
     functions = check(build, samples=1).program.functions
-    assert {function.values["rounds"] > 1 for function in functions} == {True, False}
-    assert any(function.values["words_behind"] for function in functions)
+    assert {function.values["words_a_round"] for function in functions} == {2, 4, 8}
+
+
+def test_layers_with_the_same_window_share_a_function() -> None:
+    """Of any size and zero points, whole or by rows."""
+    build = ModelBuilder()
+    for zero, shape, filters in ((-128, (1, 4, 32, 16), 16), (3, (1, 5, 16, 32), 31), (7, (1, 8, 8, 64), 12)):
+        convolution(build, shape, filters, x_zero=zero, y_zero=zero // 2, slope=0.001, scale_spread=3.0)
+    whole, rows = check(build, samples=1), by_rows(layers(build.finish(), BOARDS[0]))
+    assert set(forms(whole, KERNEL)) == {"roundings"}
+    assert len(whole.program.functions) == len(rows.program.functions) == 1
+
+
+def test_far_columns(always: None) -> None:
+    """Beyond what a load of byte pairs reaches."""
+    build = ModelBuilder()
+    convolution(build, (1, 3, 26, 400), 6, (1, 2), (1, 6), slope=0.0005)
+    forms(check(build, samples=1), KERNEL)
 
 
 @pytest.mark.parametrize("spread", [1.0, 40.0])
@@ -163,9 +162,8 @@ def test_one_shift_or_one_for_each_channel(spread: float, always: None) -> None:
         {"activation": RELU6, "slope": 0.01},
         {"groups": 2, "filters": 8},
         {"filters": 1},
-        {"shape": (1, 4, 9, 400)},
     ],
-    ids=["half a word", "three outputs", "limits", "groups", "one filter", "far columns"],
+    ids=["half a word", "three outputs", "limits", "groups", "one filter"],
 )
 def test_what_it_does_not_cover(options: dict[str, Any], always: None) -> None:
     build = ModelBuilder()
@@ -202,12 +200,11 @@ def test_compilers_of_rows(tmp_path: Path, always: None) -> None:
     for stride in (1, 2):
         convolution(build, (1, 5, 16, 8), 5, stride=(stride, stride), slope=0.001)
     net = layers(build.finish(), BOARDS[0])
-    check_files(by_rows(net), tmp_path / "whole", ("-O2", "-Os"))
-    check_files(by_rows(with_small_rows(net)), tmp_path / "parts", ("-O2", "-Os"))
+    check_files(by_rows(net), tmp_path, ("-O2", "-Os"))
 
 
 def test_over_its_input(always: None) -> None:
-    """A row of outputs is written behind all that lies under it: safe at the bound, wrong one byte beyond."""
+    """Four outputs are written behind all that lies under them: safe at the bound, wrong one byte beyond."""
     net = layers(random_layers(6, 8, batches=(1, 2)).finish(), BOARDS[0])
     assert {choice.variant.name for choice in net.choices} == {"chain_dsp"}
     assert check_tight(net, samples=12) >= 6

@@ -43,10 +43,12 @@ class Finish:
     values: Mapping[str, Any]
     start: Array
     """int32 [channels]: where T0, T1 and T2 start."""
-    fraction: Array | None
+    multiplier: Array
+    """int32 [channels]"""
+    fraction: Array | None = None
     """uint16 [channels]: FRACTION times the low byte of the offset; None where that is 0 in all channels."""
-    stored: Array
-    """int32 [channels, words]: what else a channel needs to be stored."""
+    shift: Array | None = None
+    """[channels]: where there is not one for all; each takes an addend of its own then."""
 
 
 def fits(found: Sums) -> bool:
@@ -79,18 +81,18 @@ def _of_line(line: Line, found: Sums) -> Finish:
     values = {"form": "line", "addend": line.addend, "shift": line.shift}
     offset = line.offset.astype(np.int64)
     fraction = (FRACTION * (offset & (2**SHIFT - 1))).astype(np.uint16)
-    return Finish(values, _start(offset, found), fraction, line.multiplier[:, None])
+    return Finish(values, _start(offset, found), line.multiplier, fraction)
 
 
 def _of_roundings(exact: Roundings, found: Sums) -> Finish:
+    """`addend` is the layer's; or, where each channel has a shift, twice the zero point and 1, shifted by one less."""
     one = bool(np.all(exact.shift == exact.shift[0]))
     values = {
         "form": "roundings",
-        "addend": int(exact.addend[0]) if one else None,
+        "addend": int(exact.addend[0]) if one else int(exact.addend[0] >> exact.shift[0] - 1),
         "shift": int(exact.shift[0]) if one else None,
     }
-    columns = [exact.multiplier] if one else [exact.multiplier, exact.addend, exact.shift]
-    return Finish(values, _start(found.bias << SHIFT, found), None, np.stack(columns, axis=1))
+    return Finish(values, _start(found.bias << SHIFT, found), exact.multiplier, shift=None if one else exact.shift)
 
 
 def _start(offset: Array, found: Sums) -> Array:
@@ -106,7 +108,8 @@ def words(found: Sums, finish: Finish, order: list[tuple[int, int]], firsts: lis
     """All blocks of two channels, from each of `firsts` on: a run of int32 words for each.
 
     Where the sums of both start; for each step four weights, bytes: of its first input for both channels, then of its
-    second; FRACTION times what is behind the offsets, a halfword each; then what each channel needs to be stored.
+    second; FRACTION times what is behind the offsets, a halfword each, or their shifts, bytes, and those less 1; then
+    the multiplier of each.
     """
     rows = np.pad(found.rows, ((0, 0), (0, 1)))[:, np.array(order)]
     runs = []
@@ -116,5 +119,7 @@ def words(found: Sums, finish: Finish, order: list[tuple[int, int]], firsts: lis
         runs += [finish.start[pair], np.ascontiguousarray(bytes_).view("<i4").ravel()]
         if finish.fraction is not None:
             runs.append(np.ascontiguousarray(finish.fraction[pair].astype("<u2")).view("<i4"))
-        runs.append(finish.stored[pair].ravel())
+        if finish.shift is not None:
+            runs.append(np.concatenate([finish.shift[pair], finish.shift[pair] - 1]).astype(np.uint8).view("<i4"))
+        runs.append(finish.multiplier[pair])
     return np.concatenate(runs).astype(np.int32)

@@ -1,22 +1,25 @@
 """Turns a convolution into the numbers and words of its kernel of chained outputs, for cores with the DSP extension.
 
-The rows of the input under a row of outputs lie in scratch in the order of ops/convolution_layout.py, each column's
-inputs paired with those under the next output (ops/chains.py). Four outputs by two channels are computed at a time.
+What lies under four outputs is copied to scratch: each column's inputs paired with those under the next output
+(ops/chains.py), in the order in which the inner loop takes them. Four outputs by two channels are computed at a time.
+All sizes are words of the layer, so that layers with the same window share a kernel.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tinygen import quant
 from tinygen.ops import chains, dsp, weighted, window_walk
 from tinygen.ops.convolution_layout import CHANNELS as PAIRED_CHANNELS
-from tinygen.ops.convolution_layout import MOST_OFFSET, Layout, distances, layout_of, layouts
+from tinygen.ops.convolution_layout import MOST_OFFSET, Axis, Layout, distances, layout_of, layouts
 from tinygen.ops.pointwise_chain_dsp import CHANNELS, WORD_BYTES, block_starts
-from tinygen.ops.spec import Constant, Context, Kernel
-from tinygen.ops.unroll import chunk
+from tinygen.ops.spec import Constant, Context, Kernel, Overlap
 from tinygen.ops.window import convolution_geometry
 
 TEMPLATE = "kernels/conv_2d.chain.dsp.c.j2"
@@ -24,32 +27,27 @@ OPERANDS = weighted.Operands(channel_axis=0)
 LINKS = chains.OUTPUTS - 1
 MOST_TAPS = 24
 """Pairs of inputs under one output that are printed one after another: 1 kB of instructions; more become a loop."""
-MOST_COPIES = 8
-"""Words of four inputs that are paired one after another."""
-TAP_CYCLES, STORE_CYCLES, PAIR_CYCLES = 10, 70, 2.5
-"""Of a tap beside the loads of its inputs; of a block; of an input in scratch."""
+MOST_WORDS = 8
+"""Of a column: the same where a tap is all of a word."""
+MOST_COLUMNS = 6
+"""Columns that are paired in one loop: as many as the registers hold beside it."""
+TAP_CYCLES, STORE_CYCLES = 10, 80
+"""Of a tap beside the loads of its inputs; of a block."""
+PAIR_CYCLES, COLUMN_CYCLES = 4.6, 7
+"""Of a word of pairs; of finding out where a column lies."""
 FEWER_CYCLES = 1.0
 """It must take less than so much of what byte pairs take."""
 
 
 @dataclass(frozen=True)
-class Phase:
-    """Every so many columns under a row of outputs, from one on: those that are paired with each other."""
+class Run:
+    """Neighbours under outputs after one another: columns of the input so many as `columns`, `stride` apart."""
 
     first: int
-    """Its first pair with a column of the input; those before are of the border alone."""
-    column: int
-    """Its first column of the input; there are none where `inside` is 0."""
-    inside: int
-    begins_outside: bool
-    """Whether the first pair's first column is of the border."""
-    ends_outside: bool
-    """Whether the last pair's second column is."""
-
-    @property
-    def steps(self) -> int:
-        """Pairs of two columns of the input; where it begins outside, of the border and the first one too."""
-        return max(0, self.inside - (not self.begins_outside))
+    """Its first column, from the first one under four outputs on."""
+    columns: int
+    place: int
+    """Where its first word of pairs is among those of two inputs."""
 
 
 def applies(context: Context) -> bool:
@@ -69,12 +67,17 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """Numbers for the template, the words of all blocks, and room for the columns under a row of outputs."""
+    """Numbers for the template, the words of the layer and of all blocks, and room for what lies under four outputs."""
     layout, window = ways(context)[0], convolution_geometry(context)
-    rule = window_walk.by_rows(context, window, layout.turned)
-    return replace(
-        kernel(context, layout, {"by_row": False, "part": 0, "apart": window_walk.words(rule)}), overlaps=(rule,)
-    )
+    x, filters = context.input(0), context.output.shape[3]
+    far = distances(layout, window, filters)
+    along_bytes = far["in_along_step"] // layout.along.apart
+    sizes = [along_bytes, far["in_down_step"], layout.down.output, far["out_down_step"]]
+    values = {"by_row": False, "turned": layout.turned, "batches": x.shape[0]}
+    if x.shape[0] > 1:
+        values |= {"in_elements": x.size // x.shape[0], "out_elements": context.output.size // x.shape[0]}
+    rule = window_walk.by_groups(context, window, chains.OUTPUTS, layout.turned)
+    return kernel(context, layout, values, sizes, far["pixel_bytes"], (rule,))
 
 
 def cycles(context: Context) -> float:
@@ -82,141 +85,143 @@ def cycles(context: Context) -> float:
     return cycles_of(ways(context)[0], context.output.shape[3])
 
 
-def pairs_of(layout: Layout, outputs: int) -> int:
-    """Columns of scratch under so many outputs: the last of the input's has no next one."""
-    along = layout.along
-    return (outputs - 2) * along.step + (along.kernel - 1) * along.dilation + 1
-
-
-def kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel:
-    """Numbers and words, and `more` values."""
+def kernel(
+    context: Context,
+    layout: Layout,
+    more: Mapping[str, Any],
+    sizes: list[int],
+    pixel_bytes: int,
+    rules: tuple[Overlap, ...] = (),
+) -> Kernel:
+    """Numbers with `more` values, and words with more `sizes`."""
     x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     scaling = weighted.fixed_point(context, OPERANDS)
     finish = chains.finish(context, scaling, found, dsp.two_roundings(context, OPERANDS, found))
     assert finish is not None  # proved by applies
     firsts = block_starts(len(found.rows))
-    words = chains.words(found, finish, layout.order, firsts)
-    pairs = pairs_of(layout, layout.along.output)
+    blocks = chains.words(found, finish, layout.order, firsts)
+    one_shift = finish.shift is None
+    header = [layout.down.input, layout.along.input, layout.channels, layout.along.output, pixel_bytes]
+    block_words = blocks.size // len(firsts)
+    header += [x.zero_point, block_words if len(found.rows) % CHANNELS else blocks.size, blocks.size, *sizes]
+    header += [] if one_shift else [finish.values["addend"]]
     values = {
-        **window.values(),
-        **_column_values(layout, x.zero_point),
-        **distances(layout, window, len(found.rows)),
+        **_window_values(layout),
         **_loop(layout),
-        "batches": x.shape[0],
-        "in_elements": x.size // x.shape[0],
-        "out_elements": context.output.size // x.shape[0],
-        "in_channels": layout.channels,
-        "out_channels": len(found.rows),
-        "block_words": words.size // len(firsts),
-        "all_words": words.size,
-        "pairs": pairs,
-        "finish": {**finish.values, "fraction": finish.fraction is not None},
+        "sizes": window.kernel,
+        "strides": window.stride,
+        "header_words": len(header),
+        "finish": {
+            **finish.values,
+            "addend": finish.values["addend"] if one_shift else None,
+            "fraction": finish.fraction is not None,
+        },
         **more,
     }
-    return Kernel(values, (0,), (Constant("words", words),), pairs * layout.column_bytes)
+    words = np.concatenate([header, blocks]).astype(np.int32)
+    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes(layout), rules)
 
 
-def _column_values(layout: Layout, zero_point: int) -> dict[str, Any]:
-    """How scratch is filled."""
-    phases = [_phase(layout, start) for start in range(layout.along.step)]
-    low, high = (zero_point + chains.LOW_OFFSET) & 255, zero_point & 255
+def scratch_bytes(layout: Layout) -> int:
+    """The words under four outputs, and a column of the border if there is one."""
+    border = layout.channels if layout.down.padded or layout.along.padded else 0
+    return layout.elements // 2 * len(_load_order(layout.along)) * WORD_BYTES + border
+
+
+def _window_values(layout: Layout) -> dict[str, Any]:
+    down, along = layout.down, layout.along
     return {
-        "turned": layout.turned,
-        "along_distance": layout.along.step,
-        "phases": [_copies(phase) for phase in phases],
-        "border": _border(layout, phases),
-        "first_column": layout.along.inside[0],
-        "down_kernel": layout.down.kernel,
-        "down_stride": layout.down.stride,
-        "down_dilation": layout.down.dilation,
-        "down_pad": layout.down.pad,
-        "down_size": layout.down.input,
-        "down_padded": layout.down.padded,
-        "along_size": layout.along.input,
-        "along_padded": layout.along.padded,
-        "out_down": layout.down.output,
-        "out_along": layout.along.output,
-        "fill": high * 0x01010101,
-        "fill_pair": (high << 8 | low) * 0x00010001,
+        "down_kernel": down.kernel,
+        "down_stride": down.stride,
+        "down_dilation": down.dilation,
+        "down_pad": down.pad,
+        "along_stride": along.stride,
+        "along_pad": along.pad,
+        "down_padded": down.padded,
+        "padded": down.padded or along.padded,
+        "runs": [vars(run) for run in _runs(along)],
     }
-
-
-def _phase(layout: Layout, start: int) -> Phase:
-    step, (first, end), columns = layout.along.step, layout.along.inside, layout.along.columns
-    inside = [column for column in range(start, columns, step) if first <= column < end]
-    if not inside:
-        return Phase(0, 0, 0, False, False)
-    begins, ends = inside[0] >= step, inside[-1] + step < columns
-    return Phase(inside[0] - step * begins, inside[0], len(inside), begins, ends)
-
-
-def _copies(phase: Phase) -> dict[str, Any]:
-    """How a phase is printed: a loop over some pairs at a time, then those that are left."""
-    copied = chunk(phase.steps, MOST_COPIES)
-    rounds = phase.steps // copied if copied < phase.steps else 0
-    return {**vars(phase), "copied": copied, "rounds": rounds, "left": phase.steps - rounds * copied}
-
-
-def _border(layout: Layout, phases: list[Phase]) -> list[tuple[int, int]]:
-    """Pairs of the border alone, from each first to the one behind the last."""
-    step = layout.along.step
-    written = {phase.first + step * i for phase in phases for i in range(phase.steps + phase.ends_outside)}
-    alone = [pair for pair in range(pairs_of(layout, layout.along.output)) if pair not in written]
-    firsts = [pair for pair in alone if pair - 1 not in alone]
-    return list(zip(firsts, (pair + 1 for pair in alone if pair + 1 not in alone), strict=True))
 
 
 def _loop(layout: Layout) -> dict[str, Any]:
-    """The inner loop: for each word of a column the taps, with what each loads and into which register."""
-    words = layout.elements // 2
-    words_a_round = chunk(words, max(1, MOST_TAPS // layout.along.kernel))
+    """The inner loop: for each word of a column the taps, with the registers that each loads and those it takes."""
+    words, order = layout.elements // 2, _load_order(layout.along)
+    most = min(MOST_WORDS, max(1, MOST_TAPS // layout.along.kernel))
+    taps = [
+        {
+            "loads": [register for register, _ in tap["loads"]],
+            "inputs": tap["inputs"],
+            "places": [order.index(column) for column in tap["columns"]],
+        }
+        for tap in _taps(layout.along)
+    ]
     return {
-        "column_words": words,
-        "column_bytes": layout.column_bytes,
-        "pixel_words": layout.along.step * words,
-        "tap_words": [tap * layout.along.dilation * words for tap in layout.taps],
-        "taps": _loads(layout),
-        "words_a_round": words_a_round,
-        "rounds": words // words_a_round,
-        "words_behind": words % words_a_round,
+        "places": len(order),
+        "taps": taps,
+        "words_a_round": max(size for size in (2**power for power in range(8)) if size <= most and words % size == 0),
     }
 
 
-def _loads(layout: Layout) -> list[dict[str, Any]]:
+def _taps(along: Axis) -> list[dict[str, Any]]:
     """For each tap the columns to be loaded and the registers of its three: what the tap before has stays."""
     held: dict[int, str] = {}
     taps = []
-    for tap in layout.taps:
-        columns = [tap * layout.along.dilation + link * layout.along.step for link in range(LINKS)]
+    for tap in _order_of_taps(along):
+        columns = [tap * along.dilation + link * along.stride for link in range(LINKS)]
         held = {column: register for column, register in held.items() if column in columns}
         free = [register for register in ("x0", "x1", "x2") if register not in held.values()]
         new = list(zip(free, (column for column in columns if column not in held), strict=True))
         held |= {column: register for register, column in new}
-        taps.append({"loads": new, "inputs": [held[column] for column in columns]})
+        taps.append({"loads": new, "columns": columns, "inputs": [held[column] for column in columns]})
     return taps
 
 
+def _order_of_taps(along: Axis) -> list[int]:
+    """Those after one another whose columns lie under outputs after one another."""
+    return Layout(along, along, 1, False).taps
+
+
+def _load_order(along: Axis) -> list[int]:
+    """The columns in the order in which the taps load them."""
+    return [column for tap in _taps(along) for _, column in tap["loads"]]
+
+
+def _runs(along: Axis) -> list[Run]:
+    """The loops that write the pairs: each has columns one stride after another, whose words lie one after another."""
+    found: list[Run] = []
+    for place, column in enumerate(_load_order(along)):
+        last = found[-1] if found else None
+        if last and last.columns < MOST_COLUMNS and column == last.first + (last.columns - 1) * along.stride:
+            found[-1] = Run(last.first, last.columns + 1, last.place)
+        else:
+            found.append(Run(column, 2, place))
+    return found
+
+
 def ways(context: Context) -> list[Layout]:
-    """The ways to lay out the input that the instructions can reach, the cheapest first."""
-    window, filters = convolution_geometry(context), context.output.shape[3]
-    near = [
-        way
-        for way in layouts(context)
-        if way.along.output >= chains.OUTPUTS
-        and ((LINKS - 1) * way.along.step + (way.along.kernel - 1) * way.along.dilation) * way.column_bytes
-        <= MOST_OFFSET
-        and LINKS * distances(way, window, filters)["pixel_bytes"] + CHANNELS <= MOST_OFFSET
-    ]
-    return sorted(near, key=lambda way: cycles_of(way, filters))
+    """The ways to lay out the input, the cheapest first: a chain of outputs along the width, or the height."""
+    window, channels, filters = convolution_geometry(context), context.input(0).shape[3], context.output.shape[3]
+    fields = (window.input, window.kernel, window.output, window.stride, window.dilation, window.pad)
+    down, along = (Axis(*(pair[axis] for pair in fields)) for axis in range(2))
+    both = [Layout(down, along, channels, False), Layout(along, down, channels, True)]
+    return sorted((way for way in both if _is_possible(way)), key=lambda way: cycles_of(way, filters))
+
+
+def _is_possible(layout: Layout) -> bool:
+    """Whether there is a chain, each pair is loaded once, and a store reaches those of two words."""
+    order = _load_order(layout.along)
+    near = 2 * len(order) * WORD_BYTES <= MOST_OFFSET
+    return layout.along.output >= chains.OUTPUTS and len(set(order)) == len(order) and near
 
 
 def cycles_of(layout: Layout, filters: int) -> float:
     """About what it takes: enough to choose between the ways and between kernels."""
-    words = layout.elements // 2
-    loads = sum(len(tap["loads"]) for tap in _loads(layout))
-    blocks = -(-layout.along.output // chains.OUTPUTS) * -(-filters // CHANNELS)
+    words, loads = layout.elements // 2, len(_load_order(layout.along))
+    groups = -(-layout.along.output // chains.OUTPUTS)
+    columns = sum(run.columns for run in _runs(layout.along))
     block = words * (layout.along.kernel * TAP_CYCLES + loads) + STORE_CYCLES
-    return layout.down.output * (blocks * block + layout.along.columns * layout.elements * PAIR_CYCLES)
+    copied = words * loads * PAIR_CYCLES + layout.down.kernel * columns * COLUMN_CYCLES
+    return layout.down.output * groups * (-(-filters // CHANNELS) * block + copied)
 
 
 def _is_faster(context: Context) -> bool:
@@ -225,7 +230,9 @@ def _is_faster(context: Context) -> bool:
 
 
 def byte_pair_cycles(context: Context) -> float:
-    """The same of byte pairs, two outputs by four channels."""
+    """The same of byte pairs, two outputs by four channels; none, where they do not reach all columns."""
+    if not layouts(context):
+        return math.inf
     layout, filters = layout_of(context), context.output.shape[3]
     blocks = -(-layout.along.output // 2) * -(-filters // PAIRED_CHANNELS)
     return layout.cycles(filters) + layout.down.output * blocks * STORE_CYCLES

@@ -16,13 +16,19 @@ Span = tuple[int, int]
 """The first and the one behind the last."""
 
 
-def by_rows(context: Context, window: Geometry, turned: bool = False) -> Overlap:
-    """The rule of a kernel that copies what lies under a row of outputs, then writes the row; or a column, `turned`."""
+def by_rows(context: Context, window: Geometry, turned: bool = False, groups: int = 1) -> Overlap:
+    """The rule of a kernel that copies what lies under a row of outputs, then writes the row; or a column, `turned`.
+
+    Of each row so many groups of channels, one after another.
+    """
     down, along = (1, 0) if turned else (0, 1)
     spans = spans_of(window, down), _union(spans_of(window, along), window.output[down])
     reads = _bytes(spans[::-1] if turned else spans, context.input(0).shape[2:])
     places = _singles(window.output[down]), np.repeat([[0, window.output[along]]], window.output[down], axis=0)
     writes = _bytes(places[::-1] if turned else places, context.output.shape[2:])
+    depths = context.input(0).shape[3], context.output.shape[3]
+    blocks = (_neighbours(np.arange(groups + 1) * (depth // groups)) for depth in depths)
+    reads, writes = (_blocked(*each) for each in zip((reads, writes), blocks, depths, strict=True))
     return _in_batches(context, 0, reads, writes)
 
 
@@ -32,6 +38,24 @@ def by_new_rows(context: Context, window: Geometry) -> Overlap:
     places = _singles(window.output[0]), np.repeat([[0, window.output[1]]], window.output[0], axis=0)
     reads, writes = _bytes(spans, context.input(0).shape[2:]), _bytes(places, context.output.shape[2:])
     return _in_batches(context, 0, reads, writes)
+
+
+def by_groups(context: Context, window: Geometry, size: int, turned: bool = False) -> Overlap:
+    """The same where it copies and writes `size` outputs of a row at a time, the last of them up to its end."""
+    down, along = (1, 0) if turned else (0, 1)
+    firsts = np.minimum(np.arange(0, window.output[along], size), window.output[along] - size)
+    under = spans_of(window, along)
+    unions = np.concatenate([_union(under[first : first + size], 1) for first in firsts])
+    groups = np.stack([firsts, firsts + size], axis=1)
+
+    def each(spans: Array, parts: Array) -> tuple[Array, ...]:
+        return np.repeat(spans, len(parts), axis=0), np.tile(parts, (len(spans), 1))
+
+    reads, writes = each(spans_of(window, down), unions), each(_singles(window.output[down]), groups)
+    if turned:
+        reads, writes = reads[::-1], writes[::-1]
+    sizes = context.input(0).shape[2:], context.output.shape[2:]
+    return _in_batches(context, 0, _bytes(reads, sizes[0]), _bytes(writes, sizes[1]))
 
 
 def by_pixels(
