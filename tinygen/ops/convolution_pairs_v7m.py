@@ -1,0 +1,342 @@
+"""Turns a convolution into the numbers and words of its kernel for Armv7-M cores that multiplies pairs of inputs.
+
+Two inputs x0 and x1 times two weights are one multiplication and one addition: the upper half of the word
+(x0 + (x1 << 16)) * (w1 + (w0 << 16)), taken modulo 2**32, is x0 * w0 + x1 * w1, less what the lower half x0 * w1
+borrows. So that this is known, the first input of a pair is stored as x0 + 129, which is greater than 0: 1 is borrowed
+where w1 is less than 0, and nowhere else. Both are in where the sums start. Where two weights are so large that the
+upper half could leave 16 bits, each of them is split in two, and the second pair is one of the extra ones at the end
+of the block.
+
+The columns of the input under a run of outputs lie in scratch as words of such pairs, and so do the weights of two
+channels. All sizes are numbers of the layer, so that layers of every shape share a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen import quant
+from tinygen.ir import Array
+from tinygen.ops import byte_pairs, dsp, overlap, pixelwise, scales_v7m, weighted, window_rows, window_walk
+from tinygen.ops.convolution_layout import Axis, Layout, distances
+from tinygen.ops.dsp import Sums
+from tinygen.ops.lanes import as_int32
+from tinygen.ops.scales_v7m import Scales
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
+from tinygen.ops.window import Geometry, convolution_geometry
+
+TEMPLATE = "kernels/conv_2d.pairs.v7m.c.j2"
+CONVOLUTION = weighted.Operands(channel_axis=0)
+FULLY_CONNECTED = weighted.Operands(channel_axis=0, offset_weights=True)
+CHANNELS, PIXELS = 2, 2
+"""Of a block: four sums."""
+UNROLLED = 16
+"""Steps that are printed one after another; more become a loop."""
+WORD_BITS, WORD_BYTES = 32, 4
+SPREAD = 4
+"""Words of weights that are spread at a time."""
+WEIGHT_OFFSET = 128
+"""What is added to a weight so that it is a byte."""
+FIRST_OFFSET = 129
+"""What is added to the first input of a pair, so that it is greater than 0."""
+PLACE_SHIFT = 17
+"""Where the place of an extra pair is in its word."""
+MOST_PART_BYTES = 2048
+"""Of the pixels of a 1x1 convolution that are computed at a time."""
+LEAST_OUTPUTS = 2
+"""Of a channel: fewer are not worth spreading its weights."""
+STEP_CYCLES, EXTRA_CYCLES, BLOCK_CYCLES, SPREAD_CYCLES = 13.5, 20, 90, 2.1
+"""About what these take: a pair of inputs of four outputs, an extra one, the rest of four outputs, a weight."""
+COLUMN_CYCLES, BYTE_CYCLES, WORD_CYCLES = 14, 7, 3
+"""The same of a column's row in scratch, and of an input there, copied as a byte or in a word."""
+PART_CYCLES = 60
+"""About what it takes more to begin with another part of a row, for each block of channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The weights of blocks of channels."""
+
+    starts: list[int]
+    """The first channel of each."""
+    words: Array
+    """[blocks, words]: four bytes w + 128 for a pair of inputs: w1 of both channels, then w0 of both."""
+    extras: list[Array]
+    """int64 [count] of each: w1 + 128, w0 + 128, which channel, and how many words before its end a window has it."""
+    start: Array
+    """int64 [channels]: what sums lack."""
+
+
+def applies(context: Context) -> bool:
+    """One group, a block of channels or more, some outputs, gaps that the kernel knows, scales proved exact."""
+    if context.input(1).shape[3] != context.input(0).shape[3]:
+        return False
+    return _fits(context, CONVOLUTION)
+
+
+def rows_apply(context: Context) -> bool:
+    """A fully connected layer of some rows, which are the pixels of a 1x1 convolution."""
+    return not weighted.weights_zero_point(context, FULLY_CONNECTED) and _fits(context, FULLY_CONNECTED)
+
+
+def _fits(context: Context, operands: weighted.Operands) -> bool:
+    channels = context.output.shape[-1]
+    if channels < CHANNELS or context.output.size < LEAST_OUTPUTS * channels:
+        return False
+    if any(_places(layout).max() >= 1 << WORD_BITS - PLACE_SHIFT for layout in _layouts(context)):
+        return False
+    return scales_v7m.scales(context, operands, dsp.sums(context, operands)) is not None
+
+
+def params(context: Context) -> Kernel:
+    """Numbers for the template, those of the layer with its blocks, its weights, and room for a row of outputs."""
+    if _is_flat(context):
+        return _pixels(context, CONVOLUTION)
+    layout, window = _best(context), _window(context)
+    kernel = _kernel(context, CONVOLUTION, layout, layout.along.output, by_row=False)
+    return replace(kernel, overlaps=(window_walk.by_rows(context, window, layout.turned),))
+
+
+def rows_params(context: Context) -> Kernel:
+    """The same of a fully connected layer."""
+    return _pixels(context, FULLY_CONNECTED)
+
+
+def pixel_rows(context: Context) -> Rows | None:
+    """A row of a 1x1 convolution, by the same kernel."""
+    row = pixelwise.of_one_row(context)
+    if row is None or not applies(row):
+        return None
+    extra = context.output.shape[1] * _pixel_cycles(row) - _pixel_cycles(context)
+    return Rows(params(row), TEMPLATE, extra_cycles=round(extra))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    if not window_rows.possible(context):
+        return None
+    layout = next(way for way in _layouts(context) if not way.turned)
+    part = _part(layout)
+    found = _rows(context, layout, layout.along.output)
+    return replace(found, small=_rows(context, layout, part) if part else None)
+
+
+def _rows(context: Context, layout: Layout, part: int) -> Rows:
+    """A row, so many outputs at a time."""
+    whole, best = layout.along.output, _best(context)
+    kernel = _kernel(context, CONVOLUTION, layout, part, by_row=True)
+    extra = _cycles(layout, context, part) - _cycles(best, context, best.along.output)
+    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=part == whole, extra_cycles=round(extra))
+
+
+def _part(layout: Layout) -> int:
+    """Outputs of a part of a row, a quarter of it; 0 where that is none."""
+    part = -(-layout.along.output // 4) // PIXELS * PIXELS
+    return part if part < layout.along.output else 0
+
+
+def _pixels(context: Context, operands: weighted.Operands) -> Kernel:
+    """Of a kernel that reads each pixel once: some of them at a time, as many as are worth spreading the weights."""
+    layout, part = _best(context), _pixel_part(context)
+    kernel = _kernel(context, operands, layout, part, by_row=False)
+    pixels, filters = layout.along.output, context.output.shape[-1]
+    return replace(kernel, overlaps=(overlap.of_rows(0, pixels, layout.channels, filters, part),))
+
+
+def _pixel_part(context: Context) -> int:
+    """Pixels at a time."""
+    layout = _best(context)
+    pixels = layout.along.output
+    most = max(PIXELS, MOST_PART_BYTES // layout.column_bytes // PIXELS * PIXELS)
+    part = -(-pixels // -(-pixels // most))
+    return min(pixels, part + part % PIXELS)
+
+
+def _pixel_cycles(context: Context) -> float:
+    return _cycles(_best(context), context, _pixel_part(context))
+
+
+def _is_flat(context: Context) -> bool:
+    """Whether every pixel is read once: a row of a fully connected layer is a pixel."""
+    if context.node.op == "fully_connected":
+        return True
+    window = convolution_geometry(context)
+    return window.kernel == (1, 1) and window.stride == (1, 1) and not window.padded
+
+
+def _window(context: Context) -> Geometry:
+    """That of the layer; all pixels are one row where each is read once."""
+    if not _is_flat(context):
+        return convolution_geometry(context)
+    pixels = context.output.size // context.output.shape[-1]
+    return Geometry((1, pixels), (1, 1), (1, pixels), (1, 1), (1, 1), (0, 0))
+
+
+def _layouts(context: Context) -> list[Layout]:
+    """Columns of scratch along the width, or along the height where that is another way."""
+    turns = (False,) if _is_flat(context) else (False, True)
+    return [_layout(_window(context), context.input(1).shape[-1], turned) for turned in turns]
+
+
+def _best(context: Context) -> Layout:
+    """The faster way."""
+    return min(_layouts(context), key=lambda layout: _cycles(layout, context, layout.along.output))
+
+
+def _layout(window: Geometry, depth: int, turned: bool) -> Layout:
+    fields = (window.input, window.kernel, window.output, window.stride, window.dilation, window.pad)
+    down, along = (Axis(*(pair[axis] for pair in fields)) for axis in range(2))
+    return Layout(along, down, depth, True) if turned else Layout(down, along, depth, False)
+
+
+def _cycles(layout: Layout, context: Context, part: int) -> float:
+    """About what it takes, but for extra pairs: enough to choose between the ways."""
+    filters, size = context.output.shape[-1], context.input(1).size
+    blocks = -(-filters // CHANNELS)
+    pairs = -(-layout.along.output // PIXELS) * blocks
+    parts = -(-layout.along.output // part)
+    columns = layout.along.columns + (parts - 1) * (layout.along.kernel - 1) * layout.along.dilation
+    element = WORD_CYCLES if _is_aligned(layout) else BYTE_CYCLES
+    gather = columns * layout.down.kernel * (COLUMN_CYCLES + layout.channels * element)
+    steps = layout.along.kernel * layout.elements // 2
+    row = pairs * (steps * STEP_CYCLES + BLOCK_CYCLES) + gather + parts * (size * SPREAD_CYCLES + blocks * PART_CYCLES)
+    return layout.down.output * row
+
+
+def _is_aligned(layout: Layout) -> bool:
+    """Whether inputs are copied four at a time."""
+    return layout.channels % WORD_BYTES == 0
+
+
+def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part: int, by_row: bool) -> Kernel:
+    found, limits = dsp.sums(context, operands), weighted.activation_range(context)
+    scales = scales_v7m.scales(context, operands, found)
+    assert scales is not None  # proved by applies
+    blocks = _blocks(found, layout)
+    scales = scales_v7m.moved(scales, blocks.start)
+    lined = layout.along.dilation > 1 and layout.along.kernel > 1
+    values: dict[str, Any] = {
+        "by_row": by_row,
+        "apart": _apart(layout, part),
+        "form": scales.form,
+        "scale_words": scales.table.shape[1],
+        "unrolled": UNROLLED,
+        "lined": lined,
+        "limits": None if limits == quant.RANGES["int8"] else limits,
+    }
+    columns = (part - 1) * layout.along.step + (layout.along.kernel - 1) * layout.along.dilation + 1
+    numbers = _numbers(context, layout, part, blocks, scales)
+    tables = [_table(scales, blocks, block) for block in range(len(blocks.starts))]
+    words = columns * layout.elements // 2 + blocks.words.shape[1] * CHANNELS + _most_extras(blocks) * 3
+    constants = (
+        Constant("weights", as_int32(blocks.words)),
+        Constant("layer", as_int32(np.concatenate([numbers, *tables]))),
+    )
+    return Kernel(values, (0,), constants, words * WORD_BYTES)
+
+
+def _apart(layout: Layout, part: int) -> str:
+    return window_rows.OVER_THEM if part == layout.along.output else window_rows.APART
+
+
+def _numbers(context: Context, layout: Layout, part: int, blocks: Blocks, scales: Scales) -> list[int]:
+    """In the order of the template."""
+    x, filters, down, along = context.input(0), context.output.shape[-1], layout.down, layout.along
+    window = _window(context)
+    batches = context.output.size // (math.prod(window.output) * filters)
+    ways = distances(layout, window, filters)
+    first, end = along.inside
+    gaps = along.dilation > 1 and along.kernel > 1
+    line = layout.column_bytes * (1 if gaps else along.kernel)
+    gap = layout.column_bytes * (along.dilation - 1) if gaps else 0
+    aligned = _is_aligned(layout)
+    return [
+        *(batches, x.size // batches, context.output.size // batches, layout.channels),
+        *(down.kernel, down.stride, down.dilation, down.pad, down.input, down.output, along.output),
+        *(ways["in_down_step"], ways["in_along_step"], ways["first_element_offset"]),
+        *(ways["out_down_step"], ways["pixel_bytes"]),
+        *(part, along.step, (along.kernel - 1) * along.dilation + 1, layout.elements, first, end - first),
+        *(line, gap, int(aligned), x.zero_point, scales.shift),
+        *(len(blocks.starts), blocks.words.shape[1], along.kernel * layout.elements // 2),
+    ]
+
+
+def _table(scales: Scales, blocks: Blocks, block: int) -> Array:
+    """Of a block: its first channel, how many extra pairs it has, what scales its channels, those pairs."""
+    start, extras = blocks.starts[block], blocks.extras[block]
+    scale = scales.table[start : start + CHANNELS].ravel()
+    return np.concatenate([[start, len(extras)], scale, extras]).astype(np.int64)
+
+
+def _most_extras(blocks: Blocks) -> int:
+    return max(len(extras) for extras in blocks.extras)
+
+
+def _blocks(found: Sums, layout: Layout) -> Blocks:
+    """The weights of all blocks, split where they are too large."""
+    order = _order(layout)
+    pairs = np.pad(found.rows, ((0, 0), (0, 1)))[:, order]
+    rest = np.where(fits(pairs)[:, :, None], 0, pairs // 2)
+    main = pairs - rest
+    start = (
+        (main[:, :, 1] < 0).sum(axis=1) + (rest[:, :, 1] < 0).sum(axis=1) - FIRST_OFFSET * pairs[:, :, 0].sum(axis=1)
+    )
+    starts = byte_pairs.block_starts(len(pairs), CHANNELS)
+    words = np.array([_bytes(main[first : first + CHANNELS]) for first in starts])
+    words = np.pad(words, ((0, 0), (0, -words.shape[1] % SPREAD)))
+    places = _places(layout)
+    return Blocks(starts, words, [_extras(rest[first : first + CHANNELS], places) for first in starts], start)
+
+
+def fits(pairs: Array) -> Array:
+    """[...]: whether the products of weights [..., 2] with any pair of inputs are an int16 together."""
+    first, second = pairs[..., 0], pairs[..., 1]
+    low, high = quant.RANGES["int8"]
+    ends = low + FIRST_OFFSET, high + FIRST_OFFSET
+    borrowed = second < 0
+    most = np.maximum(first * ends[0], first * ends[1]) + np.maximum(second * low, second * high) - borrowed
+    least = np.minimum(first * ends[0], first * ends[1]) + np.minimum(second * low, second * high) - borrowed
+    return np.asarray((most < 1 << 15) & (least >= -(1 << 15)))
+
+
+def _order(layout: Layout) -> Array:
+    """[pairs, 2]: the two weights of each pair as indices into a filter [KH, KW, channels]; -1 is none."""
+    count = layout.down.kernel * layout.channels
+    pairs = [(first, first + 1) for first in range(0, count, 2)]
+    if _is_aligned(layout):
+        pairs = byte_pairs.in_order_of_bytes(count)
+    taps = range(layout.along.kernel)
+    return np.array([[_weight(layout, tap, element, count) for element in pair] for tap in taps for pair in pairs])
+
+
+def _weight(layout: Layout, tap: int, element: int, count: int) -> int:
+    if element >= count:
+        return -1
+    row, channel = divmod(element, layout.channels)
+    pixel = tap * layout.down.kernel + row if layout.turned else row * layout.along.kernel + tap
+    return pixel * layout.channels + channel
+
+
+def _places(layout: Layout) -> Array:
+    """Words of scratch from each pair of a window to behind the window."""
+    column = layout.elements // 2
+    apart = layout.along.dilation if layout.along.kernel > 1 else 1
+    taps = np.arange(layout.along.kernel, 0, -1) * apart * column
+    return np.asarray((taps[:, None] - np.arange(column)).ravel())
+
+
+def _bytes(pairs: Array) -> Array:
+    """[pairs] of [channels, pairs, 2]: both second weights, then both first ones, as bytes w + 128 of a word."""
+    bytes_ = pairs.transpose(1, 2, 0)[:, ::-1].reshape(-1, 2 * CHANNELS) + WEIGHT_OFFSET
+    return np.asarray((bytes_ << np.array([0, 8, 16, 24])).sum(axis=1))
+
+
+def _extras(rest: Array, places: Array) -> Array:
+    """[count] of [channels, pairs, 2]."""
+    channel, pair = np.nonzero(rest.any(axis=2))
+    first, second = (rest[channel, pair] + WEIGHT_OFFSET).T
+    return np.asarray(second + (first << 8) + (channel << 16) + (places[pair] << PLACE_SHIFT))
