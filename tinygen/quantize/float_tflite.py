@@ -20,7 +20,7 @@ from tinygen.errors import QuantizeError
 from tinygen.ir import Array
 from tinygen.quantize.calibrate import Ranges
 from tinygen.quantize.fp16 import from_float16
-from tinygen.quantize.integer import Settings, to_integer
+from tinygen.quantize.integer import Prepared, Settings, prepare
 from tinygen.quantize.tflite_file import Operator, TfliteFile, name_of
 from tinygen.quantize.weights import Bits
 from tinygen.quantize.wide_layers import wide_operators
@@ -44,9 +44,14 @@ def quantize_float_tflite(
     stored as float16 are taken too. Raises DataError, QuantizeError.
     """
     settings = Settings(weights, activations, per_channel, symmetric, method, equalize, correct_bias)
+    return prepare_float_tflite(data, calibration_x, settings).integer()
+
+
+def prepare_float_tflite(data: bytes, calibration_x: Array | Sequence[Array], settings: Settings) -> Prepared:
+    """The model calibrated, for many ways to make it integers; raises as `quantize_float_tflite` does."""
     settings.check()
     _check_float(data)
-    return to_integer(from_float16(data), calibration_x, settings, with_ai_edge_quantizer)
+    return prepare(from_float16(data), calibration_x, settings, with_ai_edge_quantizer)
 
 
 def with_ai_edge_quantizer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tinygen.quantize.bias_correction import correct_bias
 from tinygen.quantize.calibrate import METHODS, Ranges, as_samples, calibrate_tflite
 from tinygen.quantize.equalize import equalize
 from tinygen.quantize.tflite_file import Node, Operator, TfliteFile, layers_of, with_unique_names
-from tinygen.quantize.weights import Bits, check_bits, narrow_weights
+from tinygen.quantize.weights import Bits, check_bits, layer_of, narrow_weights
 
 _FLOATS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
 _NORMALISE = "use BatchNormalization, which is folded into the layer before it"
@@ -63,7 +63,33 @@ Quantizer = Callable[[bytes, Ranges, Sequence[Sequence[Array]], Settings], bytes
 """(float .tflite, ranges of its tensors, samples, settings) -> .tflite with weights of 8 bits."""
 
 
-def to_integer(
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A float .tflite with the ranges of its tensors: what is the same whatever bits its activations get."""
+
+    data: bytes
+    samples: Sequence[Sequence[Array]]
+    ranges: Ranges
+    settings: Settings
+    quantizer: Quantizer
+    classes: Mapping[str, str]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers with weights, in their order."""
+        return tuple(dict.fromkeys(map(layer_of, TfliteFile(self.data).weighted())))
+
+    def integer(self, activations: Bits | None = None) -> bytes:
+        """The model in integers, with activations of these bits or of those of the settings; raises QuantizeError."""
+        settings = self.settings if activations is None else replace(self.settings, activations=activations)
+        settings.check()
+        wide = self.quantizer(self.data, self.ranges, self.samples, settings)
+        content = narrow_weights(wide, self.data, settings.weights)
+        check_integer(content, self.classes)
+        return correct_bias(content, self.data, self.samples) if settings.correct_bias else content
+
+
+def prepare(
     data: bytes,
     x: Array | Sequence[Array],
     settings: Settings,
@@ -71,8 +97,8 @@ def to_integer(
     *,
     trained: Ranges | None = None,
     classes: Mapping[str, str] | None = None,
-) -> bytes:
-    """The float .tflite in integers; `trained` ranges come before those seen in the samples `x`.
+) -> Prepared:
+    """The float .tflite, ready to become integers; `trained` ranges come before those seen in the samples `x`.
 
     `classes` has the class of each Keras layer by its name, for what is said about those that stay in floating point.
     Raises DataError, QuantizeError.
@@ -85,9 +111,7 @@ def to_integer(
     ranges = calibrate_tflite(data, x, settings.method, trained)
     if settings.symmetric:
         ranges = {name: symmetric_range(*limits) for name, limits in ranges.items()}
-    content = narrow_weights(quantizer(data, ranges, samples, settings), data, settings.weights)
-    check_integer(content, classes or {})
-    return correct_bias(content, data, samples) if settings.correct_bias else content
+    return Prepared(data, samples, ranges, settings, quantizer, classes or {})
 
 
 def symmetric_range(low: float, high: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from tinygen.quantize.calibrate import Ranges
 from tinygen.quantize.convert import convert
 from tinygen.quantize.data import Data
 from tinygen.quantize.fake_quant import fake_quantize
-from tinygen.quantize.integer import Settings, to_integer
+from tinygen.quantize.integer import Settings, prepare
 from tinygen.quantize.keras_graph import calls, fold_batch_norm, functional
 from tinygen.quantize.quantize import classes_of, with_converter
 from tinygen.quantize.tflite_file import TfliteFile, layers_of, name_of
@@ -47,14 +47,14 @@ class QuantizationAware:
         """The model as .tflite in integers; the samples give the ranges that were not trained, such as the input's."""
         data = convert(self.model)
         settings = Settings(weights=self.weights, per_channel=self.per_channel)
-        return to_integer(
+        return prepare(
             data,
             calibration_x,
             settings,
             with_converter,
             trained=tensor_ranges(data, self.model, self.ranges),
             classes=classes_of(self.model),
-        )
+        ).integer()
 
 
 def quantization_aware_train(

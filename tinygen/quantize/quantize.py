@@ -17,7 +17,7 @@ from tinygen.ir import Array
 from tinygen.quantize.calibrate import Ranges, calibrate_tflite, with_ranges
 from tinygen.quantize.convert import convert, shared_converter
 from tinygen.quantize.float_tflite import with_ai_edge_quantizer
-from tinygen.quantize.integer import Settings, to_integer
+from tinygen.quantize.integer import Prepared, Settings, prepare
 from tinygen.quantize.weights import Bits
 
 
@@ -50,8 +50,13 @@ def quantize(
     Raises DataError, QuantizeError; ConversionError when TensorFlow's converter fails.
     """
     settings = Settings(weights, activations, per_channel, symmetric, method, equalize, correct_bias)
+    return prepare_keras(model, calibration_x, settings).integer()
+
+
+def prepare_keras(model: keras.Model, calibration_x: Array | Sequence[Array], settings: Settings) -> Prepared:
+    """The model converted and calibrated, for many ways to make it integers; raises as `quantize` does."""
     settings.check()
-    return to_integer(convert(model), calibration_x, settings, with_converter, classes=classes_of(model))
+    return prepare(convert(model), calibration_x, settings, with_converter, classes=classes_of(model))
 
 
 def calibrate(model: keras.Model, x: Array | Sequence[Array], method: str = "minmax") -> Ranges:
