@@ -57,10 +57,10 @@ def made(problem: Problem, name: str, trained: bool = True, told: list[Any] | No
 
 
 def test_every_technique_can_be_made() -> None:
-    assert set(make._MAKERS) == set(TECHNIQUES)
+    assert set(make._MAKERS) == {name for name, technique in TECHNIQUES.items() if not technique.picks}
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", make._MAKERS)
 def test_what_is_made_is_bit_exact_and_as_large_as_foretold(name: str, problem: Problem, tmp_path: Path) -> None:
     told: list[Any] = []
     path = tmp_path / "m.tflite"

@@ -71,6 +71,7 @@ def default_ladder(layers: LayerSettings = ()) -> tuple[Candidate, ...]:
         ("int8", {}),
         ("int8", {"method": ("percentile", "mse")}),
         ("int8", {"equalize": (True,), "correct_bias": (True,)}),
+        ("int16_layers", {}),
         ("int16", {}),
         ("int8_qat", {}),
         ("int4", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from tinygen.budget import Memory
 from tinygen.errors import RecipeError
 from tinygen.optimize.outcome import Baseline, Cost, Outcome
 from tinygen.optimize.technique import ACCURACY, FLASH, RAM, TIME
+from tinygen.quantize.evaluate import Score
 from tinygen.target import Target
 
 
@@ -85,9 +87,14 @@ def _of_score(outcome: Outcome, baseline: Baseline, limits: Limits) -> Iterator[
     lost = drop(outcome, baseline)
     if outcome.score is None or lost is None:
         return
-    # Counted in samples: 0.97 - 0.96 is more than 0.01 in binary.
-    if (baseline.score.correct - outcome.score.correct) > limits.max_drop * baseline.score.total + 1e-9:
+    if outcome.score.correct < least_correct(baseline.score, limits):
         yield Lack(ACCURACY, f"{100 * lost:.1f} points lost", lost - limits.max_drop)
+
+
+def least_correct(score: Score, limits: Limits) -> int:
+    """How many of the validation samples have to be right, when the float model has this score."""
+    # Counted in samples: 0.97 - 0.96 is more than 0.01 in binary.
+    return math.ceil(score.correct - limits.max_drop * score.total - 1e-9)
 
 
 def share(text: str) -> float:

@@ -20,10 +20,11 @@ from tinygen.optimize.technique import activations_of
 from tinygen.quantize.cluster import cluster
 from tinygen.quantize.data import CALIBRATION, TRAINING, VALIDATION, Data
 from tinygen.quantize.distill import distill, narrower
-from tinygen.quantize.evaluate import Score, score_keras
+from tinygen.quantize.evaluate import Score, outputs_keras, score_keras
+from tinygen.quantize.integer import Prepared, Settings
 from tinygen.quantize.prune import prune_channels
 from tinygen.quantize.qat import quantization_aware_train
-from tinygen.quantize.quantize import quantize
+from tinygen.quantize.quantize import prepare_keras, quantize
 from tinygen.quantize.training import Progress
 from tinygen.quantize.weights import Bits
 
@@ -73,6 +74,18 @@ def make(problem: Problem, candidate: Candidate, trained: bool, progress: Progre
     """The candidate as .tflite, or a model of the same shape when it need not be `trained`; raises QuantizeError."""
     making = Making(open_model(problem.model), problem, candidate, trained, progress)
     return _MAKERS[candidate.technique](making)
+
+
+def prepared(problem: Problem, candidate: Candidate) -> Prepared:
+    """The model converted and calibrated, for a technique that picks layers; raises QuantizeError."""
+    own = candidate.of_layers("weights")
+    settings = Settings(weights=own or 8, **candidate.values)
+    return prepare_keras(open_model(problem.model), problem.sets[CALIBRATION].x, settings)
+
+
+def answers(model: ModelFile, data: Data) -> Array:
+    """What the float model answers to the samples."""
+    return outputs_keras(open_model(model), data.x)
 
 
 def score(model: ModelFile, data: Data) -> Score:

@@ -10,6 +10,9 @@ from tinygen.budget import Memory
 from tinygen.optimize.candidate import Candidate
 from tinygen.quantize.evaluate import Score
 
+SHOWN_LAYERS = 4
+"""Of more layers than this, and one, the first are named."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -33,7 +36,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A candidate, evaluated: on the validation set, and as code; `note` says why one or both are missing."""
+    """A candidate, evaluated: on the validation set, and as code; `note` says why one or both are missing.
+
+    `layers` are those that were found to need it, of a technique that picks.
+    """
 
     candidate: Candidate
     score: Score | None = None
@@ -41,10 +47,21 @@ class Outcome:
     note: str = ""
     seconds: float = 0.0
     model: bytes = field(default=b"", repr=False)
+    layers: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The candidate's title, and the layers that were picked, as far as they can be told in a line."""
+        if not self.layers:
+            return self.candidate.title
+        more = len(self.layers) - SHOWN_LAYERS
+        shown = self.layers if more <= 1 else (*self.layers[:SHOWN_LAYERS], f"{more} more")
+        return f"{self.candidate.title}: {', '.join(shown)}"
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain data, the model's bytes apart."""
-        facts = {"candidate": self.candidate.as_json(), "title": self.candidate.title, "note": self.note}
+        facts = {"candidate": self.candidate.as_json(), "title": self.title, "note": self.note}
+        facts |= {"layers": list(self.layers)} if self.layers else {}
         score = {"correct": self.score.correct, "total": self.score.total} if self.score else None
         return {**facts, "score": score, "cost": asdict(self.cost) if self.cost else None, "seconds": self.seconds}
 
@@ -60,7 +77,8 @@ class Baseline:
 def outcome_from_json(candidate: Candidate, facts: Mapping[str, Any], model: bytes) -> Outcome:
     """The outcome that `as_json` made these facts from."""
     score = Score(**facts["score"]) if facts["score"] else None
-    return Outcome(candidate, score, cost_from_json(facts["cost"]), facts["note"], facts["seconds"], model)
+    cost, layers = cost_from_json(facts["cost"]), tuple(facts.get("layers", ()))
+    return Outcome(candidate, score, cost, facts["note"], facts["seconds"], model, layers)
 
 
 def cost_from_json(facts: Mapping[str, Any] | None) -> Cost | None:

@@ -36,7 +36,7 @@ def html(result: Result, svg: str) -> str:
     return environment.get_template(TEMPLATE).render(
         title=f"{Path(result.problem.model.path).name}, optimised",
         asked=asked(result),
-        chosen=winner.candidate.title if winner else "",
+        chosen=winner.title if winner else "",
         test=judged_line(result) if winner else "",
         nearest="" if winner else nearest_line(result),
         baseline=percent(result.search.baseline.score),

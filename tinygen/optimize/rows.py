@@ -56,7 +56,7 @@ def _row(number: int, outcome: Outcome, result: Result) -> Row:
     state = _state(outcome, result)
     return Row(
         number,
-        outcome.candidate.title,
+        outcome.title,
         percent(score) if score else "",
         _kilobytes(cost.flash_bytes) if cost else "",
         _kilobytes(cost.ram_bytes) if cost else "",
@@ -115,7 +115,7 @@ def nearest_line(result: Result) -> str:
         return "no candidate could be evaluated"
     missing = ", ".join(lack.text for lack in lacks(best, result.search.baseline, result.problem.limits))
     assert best.score
-    return f"{best.candidate.title}: accuracy {percent(best.score)} %; {missing}"
+    return f"{best.title}: accuracy {percent(best.score)} %; {missing}"
 
 
 def known_from(result: Result) -> str:

@@ -171,14 +171,15 @@ class _Climb:
 
     def _made(self, candidate: Candidate) -> Made | None:
         entry = self.cache.get("made", made_facts(self.problem, candidate))
-        return Made(entry.model, Score(*entry.facts["score"])) if entry else None
+        return Made(entry.model, Score(*entry.facts["score"]), tuple(entry.facts["layers"])) if entry else None
 
     def _keep(self, index: int, outcome: Outcome) -> None:
         """Store what can be relied on: what failed may have failed for want of a tool, and is tried again."""
         self.outcomes[index] = outcome
         if outcome.score:
             score = [outcome.score.correct, outcome.score.total]
-            self.cache.put("made", made_facts(self.problem, outcome.candidate), {"score": score}, outcome.model)
+            facts = {"score": score, "layers": outcome.layers}
+            self.cache.put("made", made_facts(self.problem, outcome.candidate), facts, outcome.model)
         if outcome.cost:
             self.cache.put("outcome", outcome_facts(self.problem, outcome.candidate), outcome.as_json())
 

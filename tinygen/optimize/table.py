@@ -65,7 +65,7 @@ def _chosen(result: Result) -> list[RenderableType]:
     facts.add_row("written", f"{result.folder}/: model.tflite, test.npz, report.html, report.json, pareto.svg")
     # Lines that are to be copied are left to the terminal to wrap.
     commands = [Text(f"  {command}", no_wrap=True, overflow="ignore") for command in next_commands(result)]
-    return [Text.assemble(("chosen", "bold green"), f": {winner.candidate.title}"), facts, "", "next:", *commands]
+    return [Text.assemble(("chosen", "bold green"), f": {winner.title}"), facts, "", "next:", *commands]
 
 
 def _nothing(result: Result) -> list[RenderableType]:

@@ -36,10 +36,11 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A model that was made of a candidate, and its score on the validation set."""
+    """A model that was made of a candidate, its score on the validation set, and the layers that were picked if any."""
 
     model: bytes
     score: Score
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,18 +66,22 @@ def made_facts(problem: Problem, candidate: Candidate) -> dict[str, Any]:
     """What the model made of a candidate rests on, with its score."""
     others = {role: problem.sets[role].digest for role in (TRAINING, CALIBRATION) if role in problem.sets}
     facts = {**model_facts(problem), **others, "candidate": candidate.as_json(), "seed": problem.seed}
-    return {**facts, "trainer": sources.trainer()}
+    picked = {**_cost_facts(problem), "max_drop": problem.limits.max_drop} if candidate.record.picks else {}
+    return {**facts, **picked, "trainer": sources.trainer()}
 
 
 def outcome_facts(problem: Problem, candidate: Candidate) -> dict[str, Any]:
     """What the outcome of a candidate rests on."""
+    return {**made_facts(problem, candidate), **_cost_facts(problem), "thorough": problem.thorough}
+
+
+def _cost_facts(problem: Problem) -> dict[str, Any]:
+    """What the costs of a model rest on."""
     limits = problem.limits
     return {
-        **made_facts(problem, candidate),
         "board": limits.board.as_json() if limits.board else None,
         "compilers": [sources.compiler(), sources.cross_compiler(limits.board) if limits.board else ""],
         "limits": [limits.ram_bytes, limits.flash_bytes, limits.milliseconds],
-        "thorough": problem.thorough,
     }
 
 

@@ -62,7 +62,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Technique:
-    """A way to make a model smaller; `helps` says what it can save or win back, `trains` that it needs --train."""
+    """A way to make a model smaller; `helps` says what it can save or win back, `trains` that it needs --train.
+
+    `picks`: which layers it is for is found out by what they lose and cost, and may differ with the limits.
+    """
 
     name: str
     title: str
@@ -70,6 +73,7 @@ class Technique:
     settings: Mapping[str, Setting]
     trains: bool = False
     takes_tflite: bool = False
+    picks: bool = False
 
 
 def _settings(**settings: Setting) -> Mapping[str, Setting]:
@@ -103,6 +107,14 @@ _ALL = (
         frozenset({ACCURACY}),
         _settings(method=_METHOD, equalize=_SWITCH, correct_bias=_SWITCH),
         takes_tflite=True,
+    ),
+    Technique(
+        "int16_layers",
+        "int16 activations where needed",
+        frozenset({ACCURACY}),
+        _settings(method=_METHOD),
+        takes_tflite=True,
+        picks=True,
     ),
     Technique(
         "int16",

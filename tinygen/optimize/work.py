@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tinygen.errors import ModelError, Several, TinygenError
 from tinygen.optimize.cost import cost
@@ -14,6 +15,7 @@ from tinygen.optimize.extras import load
 from tinygen.optimize.limits import Limits, cost_lacks
 from tinygen.optimize.model_file import KERAS, ModelFile, float_bytes
 from tinygen.optimize.outcome import Baseline, Cost, Outcome
+from tinygen.optimize.pick import pick
 from tinygen.optimize.task import Made, Problem, Task
 from tinygen.quantize.data import TEST, VALIDATION, Data
 from tinygen.quantize.evaluate import Score, score_tflite
@@ -23,6 +25,7 @@ MARGIN = 0.02
 """What training may change of a cost: zeros, and channels that never answer, are left out of the generated code."""
 _MAKER_OF_KERAS, _MAKER_OF_TFLITE = "tinygen.optimize.make", "tinygen.optimize.make_tflite"
 UNTRAINED = "not trained"
+NOT_NEEDED = "left out: 8 bits suffice in all layers"
 
 
 def evaluate(task: Task) -> Outcome:
@@ -47,7 +50,10 @@ def _evaluate(task: Task) -> Outcome:
         if any(lack.over > MARGIN for lack in cost_lacks(untrained, limits)):
             return Outcome(task.candidate, cost=untrained, note=UNTRAINED)
     made = task.made or _made(task)
-    return Outcome(task.candidate, made.score, *_cost_of(made.model, limits), model=made.model)
+    if task.candidate.record.picks and not made.layers:
+        return Outcome(task.candidate, note=NOT_NEEDED)
+    costs, note = _cost_of(made.model, limits)
+    return Outcome(task.candidate, made.score, costs, note, model=made.model, layers=made.layers)
 
 
 def _cost_of(model: bytes, limits: Limits) -> tuple[Cost | None, str]:
@@ -67,15 +73,22 @@ def _brief(error: TinygenError) -> str:
 
 
 def _made(task: Task) -> Made:
+    if task.candidate.record.picks:
+        return pick(task, _maker(task.problem.model), progress_to(task.progress_path))
     model = _make(task, trained=True)
     return Made(model, score_tflite(model, task.problem.sets[VALIDATION]))
 
 
 def _make(task: Task, trained: bool) -> bytes:
     """The candidate's .tflite; `trained` or of the same shape."""
-    maker = load(_MAKER_OF_KERAS if task.problem.model.kind == KERAS else _MAKER_OF_TFLITE)
+    maker = _maker(task.problem.model)
     made: bytes = maker.make(task.problem, task.candidate, trained, progress_to(task.progress_path))
     return made
+
+
+def _maker(model: ModelFile) -> Any:
+    """The module that makes candidates of such a model."""
+    return load(_MAKER_OF_KERAS if model.kind == KERAS else _MAKER_OF_TFLITE)
 
 
 def progress_to(path: str) -> Progress:
