@@ -8,7 +8,7 @@ A block of channels is one run of words, read from first to last.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,21 @@ def in_order_of_bytes(inputs: int) -> list[tuple[int, int]]:
     steps = [(first + i, first + i + 2) for first in range(0, whole, 4) for i in range(2)]
     behind = ((), ((0, -1),), ((0, 1),), ((0, 2), (1, -1)))[rest]
     return steps + [(whole + first, whole + second if second >= 0 else -1) for first, second in behind]
+
+
+def sums_of_groups(found: Sums, groups: int) -> list[Sums]:
+    """Those of each of so many groups of channels."""
+    low, high = found.range
+    parts = (np.split(array, groups) for array in (found.rows, found.bias, low, high))
+    return [Sums(rows, bias, (least, most)) for rows, bias, least, most in zip(*parts, strict=True)]
+
+
+def words_of_groups(found: Sums, finish: Finish, order: list[tuple[int, int]], size: int, groups: int) -> Array:
+    """`words` of each group, one after another; channels count from the first of the group."""
+    parts = zip(*(np.split(array, groups) for array in (finish.start, finish.even, finish.odd)), strict=True)
+    finishes = (replace(finish, start=start, even=even, odd=odd) for start, even, odd in parts)
+    each = zip(sums_of_groups(found, groups), finishes, strict=True)
+    return np.concatenate([words(sums, own, order, size) for sums, own in each])
 
 
 def words(found: Sums, finish: Finish, order: list[tuple[int, int]], size: int) -> Array:

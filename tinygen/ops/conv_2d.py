@@ -16,6 +16,7 @@ from tinygen.ops import (
     convolution_chain_dsp,
     convolution_chain_rows_dsp,
     convolution_dsp,
+    convolution_groups_dsp,
     convolution_mve,
     convolution_pairs_v7m,
     convolution_rows_dsp,
@@ -281,6 +282,14 @@ VARIANTS = (
         convolution_dsp.applies,
         convolution_dsp.own_params,
         convolution_rows_dsp.own_rows,
+    ),
+    _variant(
+        "dsp",
+        "groups_dsp",
+        convolution_groups_dsp.TEMPLATE,
+        convolution_groups_dsp.applies,
+        convolution_groups_dsp.params,
+        convolution_groups_dsp.rows,
     ),
     _pointwise_variant(
         "armv7m",

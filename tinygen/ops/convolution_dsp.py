@@ -61,18 +61,21 @@ def kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel:
         context, weighted.fixed_point(context, OPERANDS), found, dsp.two_roundings(context, OPERANDS, found)
     )
     assert finish is not None  # proved by applies
-    words = byte_pairs.words(found, finish, layout.order, CHANNELS)
+    groups = x.shape[3] // layout.channels
+    words = byte_pairs.words_of_groups(found, finish, layout.order, CHANNELS, groups)
     values = {
         **window.values(),
         **_column_values(layout, x.zero_point),
-        **distances(layout, window, len(found.rows)),
+        **distances(layout, window, len(found.rows), groups),
         **_loop(layout),
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "out_elements": context.output.size // x.shape[0],
         "in_channels": layout.channels,
         "out_channels": len(found.rows),
-        "blocks_words": words.size,
+        "depth": x.shape[3],
+        "groups": groups,
+        "blocks_words": words.size // groups,
         "finish": finish.values,
         "lone": False,
         **more,

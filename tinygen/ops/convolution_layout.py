@@ -151,7 +151,7 @@ def row_layout_of(context: Context) -> Layout | None:
 
 def layouts(context: Context) -> list[Layout]:
     """The ways to lay out the input that the instructions can reach, the cheapest first."""
-    window, channels, filters = convolution_geometry(context), context.input(0).shape[3], context.output.shape[3]
+    window, channels, filters = convolution_geometry(context), context.input(1).shape[3], context.output.shape[3]
     fields = (window.input, window.kernel, window.output, window.stride, window.dilation, window.pad)
     down, along = (Axis(*(pair[axis] for pair in fields)) for axis in range(2))
     ways = [Layout(down, along, channels, False), Layout(along, down, channels, True)]
@@ -161,9 +161,10 @@ def layouts(context: Context) -> list[Layout]:
     return sorted(near, key=lambda way: way.cycles(filters))
 
 
-def distances(layout: Layout, window: Geometry, filters: int) -> dict[str, int]:
+def distances(layout: Layout, window: Geometry, filters: int, groups: int = 1) -> dict[str, int]:
     """Between neighbours in the tensors, down and along; along the outputs, none where there is one only."""
-    in_steps = window.input[1] * layout.channels, layout.channels
+    depth = groups * layout.channels
+    in_steps = window.input[1] * depth, depth
     out_steps = window.output[1] * filters, filters
     down, along = (1, 0) if layout.turned else (0, 1)
     return {
