@@ -39,7 +39,7 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """Words for each channel; a line of a word for each column."""
+    """A record for each channel; a line of a word for each column."""
     plane, found = _ways(context)[0], dsp.sums(context, OPERANDS)
     scaled = planes.scaling(context, found)
     rule = _overlap(context, plane)
@@ -50,7 +50,7 @@ def params(context: Context) -> Kernel:
         "copied": chunk(plane.along.read, MOST_COPIES),
         "walk": first,
         "last_walk": last,
-        "record_words": depthwise_steps.RECORD_WORDS,
+        "record_bytes": depthwise_steps.RECORD_BYTES,
         "read_advance": _in_steps(context, plane)[1] - first.rounds * first.read_step,
         "stored_advance": planes.steps(plane, context)[1] - first.rounds * first.stored_step,
         "rows_above": 2 - plane.down.pad,

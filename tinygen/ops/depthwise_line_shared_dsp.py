@@ -30,20 +30,26 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """Words behind the numbers of channels and of rows; what is printed depends on neither."""
+    """Records behind the numbers of channels and of rows; what is printed depends on neither."""
     plane = next(way for way in planes.planes(convolution_geometry(context)) if not way.turned)
     found = dsp.sums(context, OPERANDS)
     scaled = planes.scaling(context, found)
     start, multiplier = (constant.data for constant in scaled.constants)
     records = depthwise_steps.records(planes.filters(found, plane), start, multiplier)
     _, height, columns, channels = context.input(0).shape
-    words = np.concatenate([[channels, height], records.data.ravel()]).astype(np.int32)
+    sizes = np.array([channels, height], "<i4").view(np.int8)
     values = {
         "scaling": scaled.values,
         "fill": context.input(0).zero_point,
         "columns": columns,
         "walk": depthwise_steps.walk(plane.along, 1, 1, plane.along.reach).tail,
-        "record_words": depthwise_steps.RECORD_WORDS,
+        "record_bytes": depthwise_steps.RECORD_BYTES,
     }
     line_bytes = plane.along.reach * depthwise_steps.WORD_BYTES
-    return Kernel(values, (0,), (Constant("words", words),), line_bytes, (Overlap(0, exact=(0,)),))
+    return Kernel(
+        values,
+        (0,),
+        (Constant("records", np.concatenate([sizes, records.data.ravel()])),),
+        line_bytes,
+        (Overlap(0, exact=(0,)),),
+    )

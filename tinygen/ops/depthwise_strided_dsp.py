@@ -34,7 +34,7 @@ def applies(context: Context) -> bool:
 
 
 def params(context: Context) -> Kernel:
-    """Words for each channel, no scratch."""
+    """A record for each channel, no scratch."""
     plane, found = _plane(context), dsp.sums(context, OPERANDS)
     assert plane is not None  # asked by applies
     scaled = planes.scaling(context, found)
@@ -44,7 +44,7 @@ def params(context: Context) -> Kernel:
     rule = _overlap(context)
     values |= {
         "walk": walk,
-        "record_words": depthwise_steps.RECORD_WORDS,
+        "record_bytes": depthwise_steps.RECORD_BYTES,
         "read_advance": STRIDE * values["in_down_step"] - walk.rounds * walk.read_step,
         "stored_advance": values["out_down_step"] - walk.rounds * walk.stored_step,
         "whole_rows": _whole_rows(plane),
