@@ -43,13 +43,35 @@ def test_elements(board: str | None) -> None:
     check_rows(layers(build.finish(), board))
 
 
+@pytest.mark.parametrize("board", [None, "nucleo_l4r5zi"])
+def test_columns(board: str | None) -> None:
+    """Some columns, the first and the last too; columns of one pixel, and several images side by side."""
+    build = ModelBuilder(np.random.default_rng(4))
+    for first, width in ((0, 2), (3, 2), (1, 1), (0, 5)):
+        sliced(build, SHAPE, (0, 0, first, 0), (1, 3, width, 9))
+    for widths in ((1, 4), (5, 2, 3)):
+        parts = [build.input((1, 3, width, 9), *BYTE) for width in widths]
+        build.op("CONCATENATION", parts, [build.tensor((1, 3, sum(widths), 9), *BYTE)], "Concatenation", axis=2)
+    check_rows(layers(build.finish(), board))
+
+
+def sliced(build: ModelBuilder, shape: tuple[int, ...], begin: tuple[int, ...], size: tuple[int, ...]) -> None:
+    """A SLICE of an input of that shape."""
+    where = [build.constant(np.array(values), "int32") for values in (begin, size)]
+    build.op("SLICE", [build.input(shape, *BYTE), *where], [build.tensor(size, *BYTE)])
+
+
 def test_what_has_no_such_rows() -> None:
-    """A constant that differs by row, an input that repeats down the rows, rows one after another, words."""
+    """A constant that differs by row, an input that repeats down the rows, some rows, rows one after another, words."""
     build = ModelBuilder()
     y = [build.tensor(SHAPE, "int8", 0.2, -5) for _ in range(2)]
     build.op("ADD", [build.input(SHAPE, *BYTE), build.constant(np.arange(3).reshape(3, 1, 1), *BYTE)], y[:1], "Add")
     build.op("ADD", [build.input(SHAPE, *BYTE), build.input((1, 1, 1, 9), *BYTE)], y[1:], "Add")
+    sliced(build, SHAPE, (0, 1, 0, 0), (1, 2, 5, 9))
+    sliced(build, (2, *SHAPE[1:]), (0, 0, 1, 0), (2, 3, 3, 9))
     parts = [build.input(SHAPE, *BYTE) for _ in range(2)]
     build.op("CONCATENATION", parts, [build.tensor((1, 6, 5, 9), *BYTE)], "Concatenation", axis=1)
+    fixed = build.constant(np.ones((1, 3, 1, 9)), *BYTE)
+    build.op("CONCATENATION", [parts[0], fixed], [build.tensor((1, 3, 6, 9), *BYTE)], "Concatenation", axis=2)
     build.op("QUANTIZE", [build.input(SHAPE, "float32")], [build.tensor(SHAPE, *BYTE)], "Quantize")
-    assert [choice.rows for choice in layers(build.finish()).choices] == [None] * 4
+    assert [choice.rows for choice in layers(build.finish()).choices] == [None] * 7

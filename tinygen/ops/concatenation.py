@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, movement, pixelwise
-from tinygen.ops.spec import Context, Kernel, OpSpec, Options, elementwise_cost
+from tinygen.ops import checks, movement, pixelwise, width_rows
+from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Rows, elementwise_cost
 
-CHANNEL_AXIS = 3
+WIDTH_AXIS, CHANNEL_AXIS = 2, 3
+(PLAIN,) = movement.JOIN
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,15 @@ def params(context: Context) -> Kernel:
     return movement.join_kernel(context, f"Concatenation along axis {axis}", axis, widths)
 
 
+def rows(context: Context) -> Rows | None:
+    """Rows, one behind the other along the width, or one pixel beside the other along the channels."""
+    if _axis(context) == WIDTH_AXIS:
+        row = width_rows.joined(context)
+        return Rows(params(row), PLAIN.template) if row else None
+    by_pixels = _axis(context) == CHANNEL_AXIS and pixelwise.of_bytes(context)
+    return pixelwise.rows(context, SPEC, PLAIN) if by_pixels else None
+
+
 SPEC = OpSpec(
     name="concatenation",
     tflite="CONCATENATION",
@@ -75,7 +85,7 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=elementwise_cost,
-    variants=movement.JOIN,
+    variants=(replace(PLAIN, rows=rows),),
     moves=True,
     pixelwise=lambda context: _axis(context) == CHANNEL_AXIS and pixelwise.of_bytes(context),
 )

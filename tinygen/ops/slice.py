@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, movement
+from tinygen.ops import checks, movement, width_rows
 from tinygen.ops.movement import Axis
-from tinygen.ops.spec import Context, Kernel, OpSpec, elementwise_cost, no_attributes
+from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, elementwise_cost, no_attributes
+
+(PLAIN,) = movement.COPY
 
 
 def _begins(context: Context) -> tuple[int, ...]:
@@ -59,6 +62,12 @@ def params(context: Context) -> Kernel:
     return movement.copy_kernel(context, f"Slice from {', '.join(map(str, begins))}", x, offset, axes)
 
 
+def rows(context: Context) -> Rows | None:
+    """Some columns of a row."""
+    row = width_rows.cut(context)
+    return Rows(params(row), PLAIN.template) if row else None
+
+
 SPEC = OpSpec(
     name="slice",
     tflite="SLICE",
@@ -67,6 +76,6 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=elementwise_cost,
-    variants=movement.COPY,
+    variants=(replace(PLAIN, rows=rows),),
     moves=True,
 )
