@@ -13,6 +13,7 @@ from tests.modelbuilder import ModelBuilder
 from tests.weighted import output_size, random_window
 from tinygen import target
 from tinygen.ir import Array
+from tinygen.ops import pool_dsp
 from tinygen.verify.compare import verify
 
 DSP, PLAIN = "kernels/pool_2d.dsp.c.j2", "kernels/pool_2d.c.j2"
@@ -71,6 +72,32 @@ def test_sums_at_their_ends(extreme: int) -> None:
         pool(build, AVERAGE, shape, shape[1:3])
     assert templates(build) == [DSP] * 3 + [PLAIN]
     samples: list[list[Array]] = [[np.full(shape, extreme, np.int8) for shape in shapes]]
+    verdict = verify(compiled(build), samples, interpreter=False, board=target.load(BOARDS[0]))
+    assert verdict.difference is None, str(verdict.difference)
+
+
+def test_every_mean() -> None:
+    """Of every number of elements and every sum, as the kernel makes it: halves away from zero."""
+    for area in range(1, pool_dsp.MOST_AREA + 1):
+        values = pool_dsp.mean_values(area)
+        sums = np.arange(-128 * area, 127 * area + 1)
+        scaled = (sums * values["mean_multiplier"] >> 16) + values["mean_addend"]
+        means = (scaled if area % 2 else scaled + (scaled - 1 >> 31)) >> values["mean_bits"]
+        assert values["mean_multiplier"] < 2**31
+        np.testing.assert_array_equal(means, np.sign(sums) * ((np.abs(sums) + area // 2) // area))
+
+
+def test_halves() -> None:
+    """Means between two whole numbers, on both sides of zero: here and in the emulator."""
+    build = ModelBuilder()
+    shapes = [(1, 2, 20, 8), (1, 4, 36, 5), (1, 6, 40, 4)]
+    for shape, kernel in zip(shapes, ((2, 2), (2, 3), (3, 4)), strict=True):
+        pool(build, AVERAGE, shape, kernel, activation=RELU6, zero_point=-100)
+        pool(build, AVERAGE, shape, kernel)
+    assert set(templates(build)) == {DSP}
+    rng = np.random.default_rng(3)
+    twice = [shape for shape in shapes for _ in range(2)]
+    samples: list[list[Array]] = [[rng.integers(-3, 3, shape).astype(np.int8) for shape in twice] for _ in range(3)]
     verdict = verify(compiled(build), samples, interpreter=False, board=target.load(BOARDS[0]))
     assert verdict.difference is None, str(verdict.difference)
 

@@ -14,6 +14,8 @@ TEMPLATE = "kernels/pool_2d.dsp.c.j2"
 WORD_BYTES = 4
 MOST_AREA = 255
 """Elements whose sum fits 16 bits, whatever their values."""
+MEAN_BITS = 14
+"""Of a mean's fraction: far finer than 1 / (2 * MOST_AREA), the least distance from where rounding changes."""
 
 
 def _applies(context: Context) -> bool:
@@ -39,11 +41,23 @@ def _params(context: Context, average: bool) -> Kernel:
         "last": channels % WORD_BYTES and channels - WORD_BYTES,
         "rows": 1 if whole_rows else values["kernel_height"],
         "columns": values["area"] if whole_rows else values["kernel_width"],
+        **mean_values(values["area"]),
+        "scaled": not lines and not values["padded"],
         "least_word": (values["clamp_min"] & 0xFF) * 0x01010101,
     }
     rule = _overlap(context, WORD_BYTES * values["words"], average)
     values["apart"] = window_walk.words(rule, channels)
     return replace(kernel, values=values, overlaps=(rule,))
+
+
+def mean_values(area: int) -> dict[str, int]:
+    """How a sum becomes a mean of so many elements: sum * multiplier / 2**16 + addend has MEAN_BITS of fraction.
+
+    The addend is a half; the fraction is then dropped. Halves below zero, which are to go down, are whole with it:
+    where `area` is even the kernel takes one away of what is not above zero.
+    """
+    multiplier = -(-(1 << 16 + MEAN_BITS) // area)
+    return {"mean_bits": MEAN_BITS, "mean_multiplier": multiplier, "mean_addend": 1 << MEAN_BITS - 1}
 
 
 def _overlap(context: Context, size: int, average: bool) -> Overlap:
