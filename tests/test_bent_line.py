@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -62,6 +62,13 @@ def test_no_bend_without_outputs_below_zero() -> None:
         given = layer(2**-9, zero_point)
         found = bent_line.search(given.steps, given.bias, ENLARGED)
         assert found is not None and not found.bend.any()
+
+
+def test_channels_that_never_step() -> None:
+    given = replace(layer(2**-9, 5), multiplier=np.zeros(CHANNELS, np.int64))
+    found = bent_line.search(given.steps, given.bias, ENLARGED)
+    assert found is not None
+    np.testing.assert_array_equal(found.stored(given.bias), np.full(CHANNELS, 5))
 
 
 def test_none() -> None:

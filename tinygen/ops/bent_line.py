@@ -1,8 +1,8 @@
 """Turns the steps of a layer whose sums come out enlarged into a line for each channel that may bend at zero.
 
 Two roundings, halves away from zero, move the steps below zero against those above it. So a multiplication takes one of
-two addends, by the sign of the sum. Where the sums are many times too large, no rounding of the multiplier reaches a
-step: the number nearest to the layer's own scale is a solution nearly always, and it is proved at every step.
+two addends, by the sign of the sum. As the sums are many times too large, a step lies far from the sums beside it in
+what the multiplication takes: a number next to the layer's own scale nearly always does. It is proved at every step.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.requantize import MOST_SHIFT, MULTIPLIER_MAX, SHIFT_GRID, Steps
+from tinygen.requantize import LEAST_SLOPE, MOST_SHIFT, MULTIPLIER_MAX, SHIFT_GRID, Steps
 
+MOST_MULTIPLIER = MULTIPLIER_MAX // 4
+"""A kernel may multiply by four times as much, where its sums are four times less enlarged."""
 NEAR = 4
 """Multipliers tried on each side of the one next to the scale."""
 FAR = 2**40
@@ -51,8 +53,8 @@ class BentLine:
 
 def search(wanted: Steps, bias: Array, enlarged: int) -> BentLine | None:
     """A line with exactly these steps in every channel; None without one. `enlarged` * total is a number of 32 bits."""
-    steepest = float(wanted.slopes.max()) * 2.0**32 / enlarged
-    most = min(MOST_SHIFT, int(np.floor(np.log2(MULTIPLIER_MAX / steepest))))
+    steepest = max(float(wanted.slopes.max()), LEAST_SLOPE) * 2.0**32 / enlarged
+    most = min(MOST_SHIFT, int(np.floor(np.log2(MOST_MULTIPLIER / steepest))))
     for shift in dict.fromkeys((most // SHIFT_GRID * SHIFT_GRID, most)):
         found = _with_shift(wanted, bias.astype(np.int64), enlarged, shift) if shift >= 1 else None
         if found is not None:
@@ -63,7 +65,7 @@ def search(wanted: Steps, bias: Array, enlarged: int) -> BentLine | None:
 def _with_shift(wanted: Steps, bias: Array, enlarged: int, shift: int) -> BentLine | None:
     """The multiplier of each channel whose addends have the most room."""
     middle = np.rint(np.ldexp(wanted.slopes, 32 + shift) / enlarged).astype(np.int64)
-    tried = np.clip(middle[:, None] + np.arange(-NEAR, NEAR + 1), 1, MULTIPLIER_MAX)
+    tried = np.clip(middle[:, None] + np.arange(-NEAR, NEAR + 1), 1, MOST_MULTIPLIER)
     bounds = np.stack([_bounds(wanted, bias, enlarged, shift, column) for column in tried.T])
     room = (bounds[:, :, 1] - bounds[:, :, 0]).min(axis=2)
     best, channels = room.argmax(axis=0), np.arange(len(bias))
