@@ -21,7 +21,8 @@ from tinygen.driver import compile_model
 from tinygen.ops import winograd_v6m
 from tinygen.variants import Optimize, Room
 
-VARIANT, KERNEL, DIRECT = "winograd_v6m", "tg_conv_2d_winograd_v6m_s8", "tg_conv_2d_widened_v6m_s8"
+VARIANT, KERNEL = "winograd_v6m", "tg_conv_2d_winograd_v6m_s8"
+CHAINED, DIRECT = "tg_conv_2d_chain_v6m_s8", "tg_conv_2d_widened_v6m_s8"
 BOARD = "pico"
 
 
@@ -93,9 +94,9 @@ def test_chosen_where_there_is_room() -> None:
     board, net = target.load(BOARD), model(build)
     fastest = compile_model(net, board, optimize=Optimize.FASTEST)
     assert functions(fastest) == {KERNEL, DIRECT}
-    assert functions(compile_model(net, board)) == {DIRECT}
+    assert functions(compile_model(net, board)) == {CHAINED, DIRECT}
     small = compile_model(net, board, optimize=Optimize.FASTEST, room=Room(ram_bytes=20000))
-    assert functions(small) == {DIRECT}
+    assert functions(small) == {CHAINED, DIRECT}
 
 
 def test_compilers(tmp_path: Path) -> None:

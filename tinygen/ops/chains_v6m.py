@@ -47,6 +47,8 @@ def values(context: Context, scales: Scales) -> dict[str, Any]:
         "kinked": scales.line.kinked,
         "scale_words": _table(scales).shape[1],
         "unrolled": UNROLLED,
+        "windows": False,
+        "chunked": False,
         "limits": None if limits == quant.RANGES["int8"] else limits,
     }
 

@@ -15,6 +15,7 @@ from tinygen.ops import (
     compressed_dsp,
     convolution_chain_dsp,
     convolution_chain_rows_dsp,
+    convolution_chain_v6m,
     convolution_dsp,
     convolution_groups_dsp,
     convolution_mve,
@@ -246,6 +247,14 @@ VARIANTS = (
         pointwise_chain_v6m.applies,
         pointwise_chain_v6m.params,
         pointwise_chain_v6m.rows,
+    ),
+    _variant(
+        "armv6m",
+        "chain_v6m",
+        convolution_chain_v6m.TEMPLATE,
+        convolution_chain_v6m.applies,
+        convolution_chain_v6m.params,
+        convolution_chain_v6m.rows,
     ),
     _variant(
         "armv6m",
