@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tinygen.optimize.limits import Limits
 from tinygen.optimize.outcome import Outcome
 from tinygen.optimize.plot import plot
 from tinygen.optimize.report import html
-from tinygen.optimize.rows import Result, as_json, front, nearest_line, next_commands, rows
+from tinygen.optimize.rows import Result, as_json, asked, front, nearest_line, next_commands, rows
 from tinygen.optimize.search import Search
 from tinygen.optimize.table import table
 from tinygen.quantize.evaluate import Score
@@ -91,6 +92,16 @@ def test_nothing_fits(tmp_path: Path) -> None:
     assert as_json(what)["winner"] is None and as_json(what)["nearest"] == nearest_line(what)
     assert "<strong>Nothing fits.</strong>" in html(what, plot(what))
     assert sorted(output.files(what)) == ["pareto.svg", "report.html", "report.json"]
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.01, "1 point"), (0.025, "2.5 points"), (0.0, "0 points")])
+def test_what_was_asked(share: float, words: str) -> None:
+    what = result(Path())
+    limits = replace(what.problem.limits, max_drop=share, milliseconds=5.0)
+    board = "Blue Pill, STM32F103C8, flash 65,536 B, 5 ms"
+    assert asked(replace(what, problem=replace(what.problem, limits=limits))) == (
+        f"{board}, at most {words} of accuracy lost"
+    )
 
 
 def test_the_pareto_front() -> None:

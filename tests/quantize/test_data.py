@@ -79,7 +79,11 @@ def test_all_problems_are_listed_at_once(paths: dict[str, Path]) -> None:
     [
         (None, "test.npz: the class of each sample is missing, found no array y; "),
         (np.zeros(11, int), "test.npz [y]: labels do not fit the samples, found (11,), expected (12,)"),
-        (np.zeros((12, 5), int), "test.npz [y]: labels do not fit the samples, found (12, 5), expected (12,)"),
+        (
+            np.zeros((12, 5), int),
+            "test.npz [y]: labels do not fit the samples, found (12, 5), expected (12,); "
+            "of one-hot labels save y.argmax(axis=1)",
+        ),
         (np.zeros(12), "test.npz [y]: labels are not the numbers of classes, found float64, expected integers"),
         (np.full(12, -1), "test.npz [y]: labels out of range, found -1 in row 0, expected 0 to 4"),
     ],

@@ -98,7 +98,8 @@ def asked(result: Result) -> str:
     parts += [f"flash {limits.flash_bytes:,} B"] if limits.flash_bytes is not None else []
     parts += [f"RAM {limits.ram_bytes:,} B"] if limits.ram_bytes is not None else []
     parts += [f"{limits.milliseconds:g} ms"] if limits.milliseconds is not None else []
-    return ", ".join([*parts, f"at most {100 * limits.max_drop:g} points of accuracy lost"])
+    points = 100 * limits.max_drop
+    return ", ".join([*parts, f"at most {points:g} {'point' if points == 1 else 'points'} of accuracy lost"])
 
 
 def judged_line(result: Result) -> str:

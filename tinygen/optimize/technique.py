@@ -118,7 +118,7 @@ _ALL = (
     ),
     Technique(
         "int16",
-        "int8 weights, int16 activations",
+        "int16 activations",
         frozenset({ACCURACY}),
         _settings(only=_ONLY, method=_METHOD),
         takes_tflite=True,

@@ -130,7 +130,9 @@ def _labels(data: Data, classes: int | None) -> Iterator[DataError]:
     if y is None:
         yield DataError("the class of each sample is missing", where=data.path, found="no array y", remedy=_MAKE)
     elif y.shape != (len(data.x),):
-        yield DataError("labels do not fit the samples", where=where, found=str(y.shape), expected=f"({len(data.x)},)")
+        found, expected = str(y.shape), f"({len(data.x)},)"
+        remedy = "of one-hot labels save y.argmax(axis=1)" if y.ndim == 2 and len(y) == len(data.x) else ""
+        yield DataError("labels do not fit the samples", where=where, found=found, expected=expected, remedy=remedy)
     elif y.dtype.kind not in "iu":
         yield DataError("labels are not the numbers of classes", where=where, found=str(y.dtype), expected="integers")
     else:
