@@ -98,7 +98,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
           conv1: {keep: 1}
         colour: red
     """
-    names = "channels, codebook, distill, int16, int16_layers, int4, int4_qat, int8, int8_qat"
+    names = "channels, codebook, distill, int16, int16_layers, int4, int4_qat, int8, int8_qat, narrow"
     assert complaints(text, tmp_path) == [
         f"r.yaml:2: unknown technique, found int3, expected {names}; did you mean int8?",
         "r.yaml:3: no such value, found 0, expected a whole number from 1 to 10000",

@@ -67,6 +67,9 @@ def expand(technique: str, settings: Mapping[str, Sequence[Value]], layers: Laye
 
 def default_ladder(layers: LayerSettings = ()) -> tuple[Candidate, ...]:
     """What is tried without a recipe, in this order: first what needs no training, then what keeps the graph."""
+    students: list[tuple[str, dict[str, Sequence[Value]]]] = [
+        (technique, {"width": (width,)}) for width in (0.75, 0.5, 0.35, 0.25) for technique in ("distill", "narrow")
+    ]
     steps: list[tuple[str, dict[str, Sequence[Value]]]] = [
         ("int8", {}),
         ("int8", {"method": ("percentile", "mse")}),
@@ -77,7 +80,7 @@ def default_ladder(layers: LayerSettings = ()) -> tuple[Candidate, ...]:
         ("int4", {}),
         ("int4_qat", {}),
         ("channels", {"share": (0.75, 0.5, 0.35, 0.25, 0.15)}),
-        ("distill", {"width": (0.75, 0.5, 0.35, 0.25)}),
+        *students,
         ("codebook", {"values": (16, 8, 4)}),
         ("channels", {"share": (0.75, 0.5, 0.35, 0.25), "weights": (4,)}),
     ]

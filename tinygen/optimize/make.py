@@ -25,7 +25,7 @@ from tinygen.quantize.integer import Prepared, Settings
 from tinygen.quantize.prune import prune_channels
 from tinygen.quantize.qat import quantization_aware_train
 from tinygen.quantize.quantize import prepare_keras, quantize
-from tinygen.quantize.training import Progress
+from tinygen.quantize.training import Progress, fit
 from tinygen.quantize.weights import Bits
 
 FLOAT_BYTES = 4
@@ -156,6 +156,14 @@ def _distill(making: Making) -> bytes:
     return quantize(student, making.calibration_x, weights=making.bits(making.setting("weights")))
 
 
+def _narrow(making: Making) -> bytes:
+    """The same student without a teacher: a very narrow one often learns more of the labels: docs/optimization.md."""
+    student = narrower(making.model, making.setting("width"), seed=making.problem.seed)
+    if making.trained:
+        fit(student, *making.training, **making.schedule())
+    return quantize(student, making.calibration_x, weights=making.bits(making.setting("weights")))
+
+
 def _codebook(making: Making) -> bytes:
     model = cluster(making.model, *making.training, values=making.setting("values"), **making.schedule())
     return quantize(model, making.calibration_x, weights=making.bits(8))
@@ -170,6 +178,7 @@ _MAKERS: MappingProxyType[str, Callable[[Making], bytes]] = MappingProxyType(
         "int4_qat": lambda making: _qat(making, 4),
         "channels": _channels,
         "distill": _distill,
+        "narrow": _narrow,
         "codebook": _codebook,
     }
 )

@@ -171,6 +171,18 @@ _ALL = (
         trains=True,
     ),
     Technique(
+        "narrow",
+        "narrower network",
+        _COSTS,
+        _settings(
+            width=Setting(0.5, least=0.01, most=1.0),
+            epochs=_epochs(60),
+            learning_rate=_rate(3e-3),
+            weights=_WEIGHTS,
+        ),
+        trains=True,
+    ),
+    Technique(
         "codebook",
         "codebook weights",
         frozenset({FLASH, ACCURACY}),
