@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
 from tests.overlap_harness import at_most, check_tight, layers
 from tests.rows_harness import check_rows, rows_of
-from tests.test_convolution_chain_dsp import with_small_rows
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
@@ -190,7 +190,7 @@ def test_parts_of_rows() -> None:
     net = layers(build.finish(), BOARD)
     for form in rows_of(net):
         assert form.small and form.small.kernel.scratch_bytes < form.kernel.scratch_bytes
-    check_rows(with_small_rows(net))
+    check_rows(replace(net, choices=tuple(choice.small for choice in net.choices)))
 
 
 def test_outputs_over_inputs() -> None:
