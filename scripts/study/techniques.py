@@ -23,6 +23,8 @@ from tinygen.quantize.qat import quantization_aware_train
 from tinygen.quantize.quantize import quantize
 from tinygen.quantize.training import fit
 
+PATIENCE = 4
+"""How many times as long students are trained once more: what a teacher says of mixtures takes time to learn."""
 COPIES = 7
 """Mixtures for each sample, as `distill` makes by default."""
 SETS: dict[str, tuple[Callable[[int], sets.Sets], Callable[[], keras.Model]]] = {
@@ -133,9 +135,13 @@ class Case:
         )
         return model
 
-    def student_taught(self) -> keras.Model:
-        """The student trained as long by the teacher."""
-        options = {"epochs": self.epochs, "learning_rate": self.effort.learning_rate, "seed": self.seed}
+    def student_patient(self) -> keras.Model:
+        """The student trained alone PATIENCE times as long."""
+        return self.trained(copy_model(self.student), PATIENCE * self.epochs, self.effort.learning_rate)
+
+    def student_taught(self, patience: int = 1) -> keras.Model:
+        """The student trained as long by the teacher, or `patience` times as long."""
+        options = {"epochs": patience * self.epochs, "learning_rate": self.effort.learning_rate, "seed": self.seed}
         return distill(self.control, self.student, self.data.train, self.data.validation, **options)
 
     @property
@@ -154,7 +160,7 @@ class Row:
     make: Callable[[Case], keras.Model | bytes]
 
 
-STUDENTS = ("student", "student-mixed", "distilled")
+STUDENTS = ("student", "student-mixed", "distilled", "student-patient", "distilled-patient")
 """The keys of the rows that are narrower networks."""
 ROWS = (
     Row("float", "float", "", lambda case: case.float_model),
@@ -178,6 +184,18 @@ ROWS = (
     Row("student", "student alone", "int8-extra", lambda case: case.integer(case.student_alone)),
     Row("student-mixed", "student alone, mixed samples", "student", lambda case: case.integer(case.student_mixed())),
     Row("distilled", "student, distilled", "student", lambda case: case.integer(case.student_taught())),
+    Row(
+        "student-patient",
+        f"student alone, {PATIENCE} times as long",
+        "student",
+        lambda case: case.integer(case.student_patient()),
+    ),
+    Row(
+        "distilled-patient",
+        f"student, distilled, {PATIENCE} times as long",
+        "student-patient",
+        lambda case: case.integer(case.student_taught(PATIENCE)),
+    ),
 )
 
 
