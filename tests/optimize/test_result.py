@@ -94,6 +94,17 @@ def test_nothing_fits(tmp_path: Path) -> None:
     assert sorted(output.files(what)) == ["pareto.svg", "report.html", "report.json"]
 
 
+def test_numbers_of_points_do_not_lie_on_each_other(tmp_path: Path) -> None:
+    near = (outcome(candidate("int8"), 95, 30_000), outcome(candidate("int4"), 95, 31_000))
+    apart = (near[0], outcome(candidate("int4"), 95, 60_000))
+    anchors = []
+    for outcomes in (near, apart):
+        svg = plot(Result(problem(), Search(BASELINE, outcomes, None), None, tmp_path))
+        numbers = re.findall(r'<text style="([^"]*)"[^>]*>([12])</text>', svg)
+        anchors.append({number: "end" in style for style, number in numbers[:2]})
+    assert anchors == [{"1": True, "2": False}, {"1": False, "2": False}]
+
+
 @pytest.mark.parametrize(("share", "words"), [(0.01, "1 point"), (0.025, "2.5 points"), (0.0, "0 points")])
 def test_what_was_asked(share: float, words: str) -> None:
     what = result(Path())

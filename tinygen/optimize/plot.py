@@ -15,6 +15,8 @@ from tinygen.optimize.rows import CHOSEN, FITS, LACKS, Result, rows
 PANEL_INCHES = (3.6, 3.4)
 COLOURS = MappingProxyType({CHOSEN: "#1a7f37", FITS: "#57ab5a", LACKS: "#8c959f"})
 FRONT, LIMIT = "#0969da", "#cf222e"
+NEAR = 0.1
+"""The share of a panel's width and of an error bar's height within which the numbers of two points would meet."""
 _STYLE = {"svg.hashsalt": "tinygen", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
 
 
@@ -94,8 +96,18 @@ def _draw(ax: Any, panel: Panel, points: Sequence[Point], least_accuracy: float)
         marker, size = ("*", 11) if is_chosen else ("o", 5)
         style = {"marker": marker, "markersize": size, "color": COLOURS[point.state], "elinewidth": 0.8}
         ax.errorbar(point.x, point.accuracy, yerr=point.error, linestyle="", **style)
-        ax.annotate(str(point.number), (point.x, point.accuracy), (5, 4), textcoords="offset points")
+        place = {"xytext": (-5, 4), "ha": "right"} if _is_left_of_another(point, points) else {"xytext": (5, 4)}
+        ax.annotate(str(point.number), (point.x, point.accuracy), textcoords="offset points", **place)
     ax.set_xlim(left=0)
+
+
+def _is_left_of_another(point: Point, points: Sequence[Point]) -> bool:
+    """Whether a number to the right of the point would lie on the next one."""
+    width, height = max(p.x for p in points), max(2 * p.error for p in points)
+    return any(
+        0 < other.x - point.x < NEAR * width and abs(other.accuracy - point.accuracy) < NEAR * height
+        for other in points
+    )
 
 
 def _front(points: Sequence[Point]) -> list[Point]:
