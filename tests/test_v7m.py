@@ -13,6 +13,8 @@ from tests.dsp import NONE, RELU, RELU6, WARNINGS, compiled
 from tests.dsp import check as check_on
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
+from tests.overlap_harness import layers
+from tests.rows_harness import check_rows, rows_of
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
@@ -148,3 +150,18 @@ def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
         parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(tmp_path / "net.o")]
         done = subprocess.run(parts, cwd=tmp_path / "net", capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"
+
+
+def test_depthwise_rows() -> None:
+    """One row at a time: of one output and many, of sums scaled in the loop and behind it, limits inside the range."""
+    build = ModelBuilder(np.random.default_rng(4))
+    for shape in ((1, 6, 7, 3), (1, 7, 4, 2), (1, 1, 5, 4), (1, 5, 1, 3), (1, 4, 31, 2)):
+        for stride in (1, 2):
+            choice = {"activation": build.pick([NONE, RELU, RELU6]), "multiplier": build.pick([1, 1, 2])}
+            zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3])}
+            depthwise(build, shape, stride, **choice, **zeros)
+    depthwise(build, (1, 9, 8, 5), 1, VALID)
+    net = layers(build.finish(), BOARD)
+    assert {rows.template for rows in rows_of(net)} == {DEPTHWISE}
+    assert {rows.kernel.values["fused"] for rows in rows_of(net)} == {False, True}
+    check_rows(net)

@@ -187,10 +187,11 @@ SPEC = OpSpec(
         ),
         Variant(
             "v7m",
-            "kernels/depthwise_conv_2d.v7m.c.j2",
+            depthwise_v7m.TEMPLATE,
             frozenset({"armv7m"}),
             depthwise_v7m.applies,
             depthwise_v7m.params,
+            depthwise_v7m.rows,
         ),
         *(
             Variant(

@@ -5,16 +5,20 @@ The window slides over the rows of a plane with its nine taps in registers, one 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tinygen.ops import dsp, planes
+from tinygen.ops import dsp, planes, window_rows
 from tinygen.ops.planes import OPERANDS, Plane
-from tinygen.ops.spec import Constant, Context, Kernel
+from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import convolution_geometry
 
+TEMPLATE = "kernels/depthwise_conv_2d.v7m.c.j2"
+CHANNEL_CYCLES, COPY_CYCLES = 80, 4.0
+"""About what a channel takes again in each row, and what it takes to copy an element."""
 TAPS = 9
 ELEMENT_BYTES, SUM_BYTES = 2, 4
 MOST_OFFSET = 4095
@@ -37,13 +41,27 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """One multiplication an output where that is proved exact, in the loop; else rows of sums, scaled afterwards."""
-    found, plane = dsp.sums(context, OPERANDS), _ways(context)[0]
+    return replace(_kernel(context, _ways(context)[0]), overlaps=(planes.overlap(context),))
+
+
+def rows(context: Context) -> Rows | None:
+    """The same for one row of the output."""
+    plane = planes.row_plane(convolution_geometry(context))
+    if plane is None or not window_rows.possible(context) or not _reaches(plane, *planes.steps(plane, context)):
+        return None
+    return planes.rows(
+        context, _kernel(context, plane, by_row=True), TEMPLATE, CHANNEL_CYCLES, COPY_CYCLES, COPY_CYCLES
+    )
+
+
+def _kernel(context: Context, plane: Plane, by_row: bool = False) -> Kernel:
+    found = dsp.sums(context, OPERANDS)
     width, scaling = plane.along.reach, planes.scaling(context, found)
     fused = scaling.values["form"] == "line"
     step = planes.steps(plane, context)[0] if fused else SUM_BYTES
     steps_a_round = chunk(plane.along.output, MOST_STEPS)
     values: dict[str, Any] = {
-        **planes.values(context, plane, width, scaling),
+        **planes.values(context, plane, width, scaling, by_row),
         "tap_scale": 1,
         "tap_bits": scaling.bits,
         "fused": fused,
@@ -61,8 +79,7 @@ def params(context: Context) -> Kernel:
     taps = planes.filters(found, plane).reshape(-1, TAPS)
     constants = Constant("weights", taps.astype(np.int8)), *scaling.constants
     plane_bytes = -(-planes.plane_bytes(plane, width) // SUM_BYTES) * SUM_BYTES
-    overlaps = (planes.overlap(context),)
-    return Kernel(values | {"plane_bytes": plane_bytes}, (0,), constants, plane_bytes + sums_bytes, overlaps)
+    return Kernel(values | {"plane_bytes": plane_bytes}, (0,), constants, plane_bytes + sums_bytes)
 
 
 def _ways(context: Context) -> list[Plane]:
