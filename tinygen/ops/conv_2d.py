@@ -25,6 +25,7 @@ from tinygen.ops import (
     convolution_widened_v6m,
     fully_connected_dsp,
     lanes_v7m,
+    matrix_few_dsp,
     matrix_int16_dsp,
     matrix_v6m,
     nibbles_dsp,
@@ -135,6 +136,11 @@ def sparse_params(context: Context) -> Kernel:
     return sparse_weights.kernel(context, params(context))
 
 
+def few_params(context: Context) -> Kernel:
+    """The same of pixels by themselves, in words, of few filters."""
+    return matrix_few_dsp.kernel(context, params(context))
+
+
 def _is_sparse(context: Context) -> bool:
     filters = context.input(1)
     per_group = filters.shape[0] * filters.shape[3] // context.input(0).shape[3]
@@ -240,6 +246,7 @@ VARIANTS = (
         fully_connected_dsp.direct_applies,
         fully_connected_dsp.direct_params,
     ),
+    _pointwise_variant("dsp", "pointwise_few_dsp", matrix_few_dsp.TEMPLATE, matrix_few_dsp.applies, few_params),
     _pointwise_variant(
         "armv6m",
         "pointwise_chain_v6m",

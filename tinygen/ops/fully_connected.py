@@ -18,6 +18,7 @@ from tinygen.ops import (
     fully_connected_dsp,
     fully_connected_mve,
     lanes_v7m,
+    matrix_few_dsp,
     matrix_int16_dsp,
     matrix_v6m,
     nibbles_dsp,
@@ -111,6 +112,11 @@ def params(context: Context) -> Kernel:
     return Kernel(values, (0,), weighted.constants(context, OPERANDS, scaling), overlaps=(rule,))
 
 
+def few_params(context: Context) -> Kernel:
+    """The same in words, of few channels."""
+    return matrix_few_dsp.kernel(context, params(context))
+
+
 def _scaling(context: Context) -> weighted.Scaling:
     """As the profile of numerics has it."""
     scale = weighted.fixed_point if context.numerics is Numerics.TFLM else weighted.nearest
@@ -197,6 +203,7 @@ SPEC = OpSpec(
             fully_connected_dsp.rows_apply,
             fully_connected_dsp.rows_params,
         ),
+        Variant("few_dsp", matrix_few_dsp.TEMPLATE, frozenset({"dsp"}), matrix_few_dsp.applies, few_params),
         Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
         Variant(
             "rows_v7m",
