@@ -48,9 +48,9 @@ def shrink(
 
 
 def _tries(starts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int] | None, int | None]]:
-    """What to begin with, and how much smaller the arena is to be: the best one, in turn with each start."""
-    for start in itertools.cycle(starts):
-        yield from itertools.product((None, start), PARTS)
+    """What to begin with, and how much smaller the arena is to be: the best one, in turn with the starts."""
+    for start in itertools.cycle((None, *reversed(starts))):
+        yield from itertools.product((start,), PARTS)
 
 
 class _Search:

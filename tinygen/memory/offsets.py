@@ -9,7 +9,7 @@ from tinygen.memory.bounds import Forbidden, Item, lower_bound
 from tinygen.memory.ejection import shrink
 from tinygen.memory.exact import arena_end, improve, lowest
 
-STARTS = 3
+STARTS = 2
 """Placements that are improved."""
 
 Limits = list[list[tuple[int, int, int]]]
@@ -54,7 +54,7 @@ def limits(count: int, forbidden: Forbidden) -> Limits:
 
 
 def _in_some_order(items: Sequence[Item], near: Limits, goal: int, hints: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The best offsets that greedy placing finds in several orders."""
+    """Of the offsets that greedy placing finds in each of several orders, the best."""
     numbers = range(len(items))
     weight = [items[i].bytes + sum(high - low for _, low, high in near[i]) for i in numbers]
     orders = [
@@ -67,13 +67,24 @@ def _in_some_order(items: Sequence[Item], near: Limits, goal: int, hints: Sequen
     ]
     found: list[list[int]] = []
     for order in orders:
-        largest = max(order, key=lambda i: items[i].bytes, default=0)
-        for high in (frozenset[int](), frozenset({largest}), frozenset(order[1::2]), frozenset(order)):
-            least = min((arena_end(items, offsets) for offsets in found), default=goal + 1)
-            found.append(_greedy(items, near, order, high, max(goal, least - 1)))
-            if arena_end(items, found[-1]) <= goal:
-                return found[-1:]
+        found.append(_in_order(items, near, goal, order, found))
+        if arena_end(items, found[-1]) <= goal:
+            return found[-1:]
     return sorted(found, key=lambda offsets: arena_end(items, offsets))[:STARTS]
+
+
+def _in_order(
+    items: Sequence[Item], near: Limits, goal: int, order: Sequence[int], others: Sequence[list[int]]
+) -> list[int]:
+    """The best offsets of one order: all as low as they can be, or some as high as a smaller arena has them."""
+    largest = max(order, key=lambda i: items[i].bytes, default=0)
+    found: list[list[int]] = []
+    for high in (frozenset[int](), frozenset({largest}), frozenset(order[1::2]), frozenset(order)):
+        least = min((arena_end(items, offsets) for offsets in (*others, *found)), default=goal + 1)
+        found.append(_greedy(items, near, order, high, max(goal, least - 1)))
+        if arena_end(items, found[-1]) <= goal:
+            break
+    return min(found, key=lambda offsets: arena_end(items, offsets))
 
 
 def _outwards(items: Sequence[Item], near: Limits) -> list[int]:

@@ -144,10 +144,25 @@ def _plan(
 
 
 def _orders(wanted: Sequence[Buffer]) -> list[list[int]]:
-    """The order in which buffers begin to be needed, that in which they end from behind; both also by size first."""
+    """The order in which buffers begin to be needed, that in which they end from behind.
+
+    Both also by size first; and where there are rows, those first behind the scratch that nodes share: they take turns
+    in a few places, and what stays long lies beyond them.
+    """
     begin = sorted(range(len(wanted)), key=lambda i: (wanted[i].first, -wanted[i].bytes, i))
     end = sorted(range(len(wanted)), key=lambda i: (-wanted[i].last, -wanted[i].bytes, i))
-    return [order for times in (begin, end) for order in (sorted(times, key=lambda i: -wanted[i].bytes), times)]
+    found = [order for times in (begin, end) for order in (sorted(times, key=lambda i: -wanted[i].bytes), times)]
+    if any(map(_is_row, wanted)):
+        found += [
+            sorted(times, key=lambda i: (len(wanted[i].scratch_of) < 2, not _is_row(wanted[i])))
+            for times in (begin, end)
+        ]
+    return found
+
+
+def _is_row(buffer: Buffer) -> bool:
+    """Whether it is a row that has a place of its own."""
+    return buffer.whole is None and buffer.parts[0].row is not None
 
 
 def _items(wanted: Sequence[Buffer], alignment_bytes: int) -> list[Item]:
@@ -181,6 +196,6 @@ def _rows(placed: Placed) -> dict[int, tuple[int, ...]]:
     found: dict[int, dict[int, int]] = {}
     for buffer, offset in placed:
         row = buffer.parts[0].row
-        if row is not None and buffer.whole is None:
+        if row is not None and _is_row(buffer):
             found.setdefault(buffer.tensors[0], {})[row] = offset
     return {tensor: tuple(places[row] for row in range(len(places))) for tensor, places in found.items()}
