@@ -38,6 +38,15 @@ class Quantization:
     axis: int | None = None
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Some of the columns (the axis before the last) of another tensor."""
+
+    of: int
+    first: int
+    end: int
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A value of the graph: constant when `data` is there, else computed or given by the caller."""
@@ -50,6 +59,8 @@ class Tensor:
     data: Array | None = None
     channels: tuple[int, ...] | None = None
     """Which channels of the file's tensor it holds, as indices along the last axis; None: all."""
+    columns: Columns | None = None
+    """Which columns of which tensor it holds, where it is no tensor of the file's own."""
 
     @property
     def size(self) -> int:
@@ -76,9 +87,15 @@ class Tensor:
         """The per-tensor zero point."""
         return int(self._single(self.quant.zero_point if self.quant else ()))
 
+    @property
+    def source(self) -> int:
+        """The id of the file's tensor that it holds something of."""
+        return self.columns.of if self.columns else self.id
+
     def part_of(self, whole: Array) -> Array:
         """What this tensor holds of `whole`, a value of the file's tensor."""
-        return whole if self.channels is None else whole[..., list(self.channels)]
+        columns = whole[..., self.columns.first : self.columns.end, :] if self.columns else whole
+        return columns if self.channels is None else columns[..., list(self.channels)]
 
     def _single(self, values: tuple[float, ...]) -> float:
         if len(values) != 1:
@@ -120,6 +137,13 @@ class Graph:
         """The same graph with other nodes and with `changed` tensors added or replaced."""
         tensors = {**self.tensors, **{tensor.id: tensor for tensor in changed}}
         return replace(self, nodes=tuple(nodes), tensors=MappingProxyType(tensors))
+
+    @property
+    def given_again(self) -> tuple[int, ...]:
+        """What the caller gives after the inputs: one of these once more, for the nodes of a strip of columns."""
+        made = {output for node in self.nodes for output in node.outputs} | set(self.inputs)
+        again = (t for t in self.tensors.values() if t.source != t.id and t.source in self.inputs and t.id not in made)
+        return tuple(tensor.id for tensor in again)
 
     def producers(self) -> dict[int, int]:
         """Tensor id -> index of the node that computes it."""

@@ -14,6 +14,7 @@ def run(graph: Graph, inputs: Sequence[Array], numerics: Numerics) -> dict[int, 
     """Tensor id -> value, for every tensor of `graph` given its `inputs` (full shapes and types)."""
     values = {tensor.id: tensor.data for tensor in graph.tensors.values() if tensor.data is not None}
     values.update(zip(graph.inputs, inputs, strict=True))
+    values.update((tensor, values[graph.tensors[tensor].source]) for tensor in graph.given_again)
     for node in graph.nodes:
         context = context_of(graph, node, numerics)
         arguments = [values[i] if i != ABSENT else None for i in node.inputs]

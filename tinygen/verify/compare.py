@@ -170,7 +170,7 @@ class _Run:
             if self.difference:
                 return
             self.elements += value.size
-            tensor, expected = graph.tensors[i], graph.tensors[i].part_of(theirs[i])
+            tensor, expected = graph.tensors[i], graph.tensors[i].part_of(theirs[graph.tensors[i].source])
             if value.dtype != expected.dtype or value.tobytes() != expected.tobytes():
                 layer = next((node.location for node in self.graph.nodes if i in node.outputs), "a model input")
                 self.difference = _difference(tensor, layer, number, value, expected, who, whose)
