@@ -81,18 +81,24 @@ static void read_one(int32_t at)
     if (moment >= moments || !may_read(at)) report(0, at);
 }
 
+/* What is there already of a row that was fed, the layer that reads it may write over. */
 static void write_one(int32_t at)
 {
+    int fed = 0;
     if (moment >= moments) {
         report(1, at);
         return;
     }
     for (const struct range *r = ranges + firsts[moment]; r < ranges + firsts[moment + 1]; r++) {
         if (r->kind == INPUT || at < r->start || at >= r->start + r->bytes) continue;
+        if (r->kind == FED && tags[at] == r->tags[at - r->start]) {
+            fed = 1;
+            continue;
+        }
         tags[at] = r->kind == SCRATCH ? scratch_tag() : r->tags[at - r->start];
         return;
     }
-    report(1, at);
+    if (!fed) report(1, at);
 }
 
 static void each(const void *address, uintptr_t count, void (*one)(int32_t))

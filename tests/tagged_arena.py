@@ -67,7 +67,7 @@ class Range:
 
 def element_tags(graph: Graph, moved: frozenset[int]) -> dict[int, Array]:
     """Run-time tensor -> a number for each element; one that a node without a call hands on keeps its number."""
-    found = {tensor: _numbered(graph, tensor) for tensor in graph.inputs}
+    found = {tensor: _numbered(graph, tensor) for tensor in (*graph.inputs, *graph.given_again)}
     for index, node in enumerate(graph.nodes):
         if index in moved or ops.SPECS[node.op].alias:
             values = [None if i == ABSENT else found.get(i, graph.tensors[i].data) for i in node.inputs]
@@ -127,7 +127,8 @@ class _Moments:
         fed: list[Range] = []
         for event in run.events:
             if event.node == NOBODY:
-                fed.append(self._row(self.graph.inputs[0], event.row, FED))
+                assert run.given is not None
+                fed.append(self._row(run.given, event.row, FED))
                 continue
             choice, output = self.choices[event.node], self.graph.nodes[event.node].outputs[0]
             assert choice is not None and choice.rows is not None

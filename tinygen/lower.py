@@ -94,7 +94,7 @@ class _Builder:
         """Nodes that are computed row by row."""
         first = len(self.calls)
         layers = [self.row_call(index, choices[index]) for index in range(run.first, run.last + 1)]
-        given = self.given() if GIVEN in {event.node for event in run.events} else None
+        given = self.given(run.given) if run.given is not None else None
         order_of_turns = [len(layers) if event.node == GIVEN else event.node - run.first for event in run.events]
         comment = f"layers {first} to {first + len(layers) - 1}: whose row is next"
         order = self.array(f"{self.name}_{first}_order", np.array(order_of_turns, np.uint8), comment)
@@ -151,9 +151,9 @@ class _Builder:
             return f"{base} + tg_load_u16({table} + y)"
         return f"{self.place(self.plan.tensors[tensor])} + y * {row_bytes(self.graph.tensors[tensor])}"
 
-    def given(self) -> Given:
+    def given(self, tensor_id: int) -> Given:
         """The model's input, where its rows are given one by one."""
-        tensor = self.graph.tensors[self.graph.inputs[0]]
+        tensor = self.graph.tensors[tensor_id]
         port = Port(f"{self.name}_input_0", tensor, "")
         return Given(port, self.row_address(tensor.id), row_bytes(tensor), tensor.shape[1])
 

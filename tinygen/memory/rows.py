@@ -37,6 +37,8 @@ class Run:
     """The tensors that the run reads by rows."""
     last_reads: Mapping[int, Sequence[tuple[int, int]]]
     """Number of an event -> the rows (tensor, row) that no later event of the run reads."""
+    given: int | None = None
+    """The input whose rows the caller gives while the run is at work."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +91,23 @@ def spans(graph: Graph, rows: Sequence[Rows | None]) -> Iterator[tuple[int, int]
                 yield first, last
 
 
-def takes_input(graph: Graph, first: int, last: int) -> bool:
-    """Whether the model has one input, of rows, which only these nodes read."""
-    readers = graph.consumers().get(graph.inputs[0], [])
-    shape = graph.tensors[graph.inputs[0]].shape
+def takes_input(graph: Graph, readers: Sequence[int], given: int, first: int, last: int) -> bool:
+    """Whether an input has rows, and of all its readers there are none but these nodes."""
+    shape = graph.tensors[given].shape
     inside = bool(readers) and first <= readers[0] and readers[-1] <= last
-    has_rows = len(shape) == 4 and shape[0] == 1 and shape[1] < MOST_ROWS
-    return inside and has_rows and len(graph.inputs) == 1 and graph.inputs[0] not in graph.outputs
+    return inside and len(shape) == 4 and shape[0] == 1 and shape[1] < MOST_ROWS and given not in graph.outputs
 
 
-def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: bool = False) -> Run:
-    """The run of nodes `first` to `last`; its rows are made when one that needs them is, the last node's in order."""
+def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: int | None = None) -> Run:
+    """The run of nodes `first` to `last`; its rows are made when one that needs them is, the last node's in order.
+
+    The caller gives those of the input `given`.
+    """
     loose = {graph.nodes[node].outputs[0] for node in range(first, last)}
-    loose |= {graph.inputs[0]} if given else set()
-    makers = {graph.nodes[node].outputs[0]: node for node in range(first, last + 1)} | (
-        {graph.inputs[0]: GIVEN} if given else {}
-    )
+    makers = {graph.nodes[node].outputs[0]: node for node in range(first, last + 1)}
+    if given is not None:
+        loose.add(given)
+        makers[given] = GIVEN
     made: dict[int, int] = dict.fromkeys(makers, 0)
     events: list[Event] = []
     last_read: dict[tuple[int, int], int] = {}
@@ -125,12 +128,12 @@ def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given:
         found = rows[node]
         assert found is not None
         make(graph.nodes[node].outputs[0], turns(graph, node, found))
-    if given:
-        make(graph.inputs[0], graph.tensors[graph.inputs[0]].shape[1])
+    if given is not None:
+        make(given, graph.tensors[given].shape[1])
     last_reads: dict[int, list[tuple[int, int]]] = {}
     for source_row, number in last_read.items():
         last_reads.setdefault(number, []).append(source_row)
-    return Run(first, last, tuple(events), frozenset(loose), frozenset(t for t, _ in last_read), last_reads)
+    return Run(first, last, tuple(events), frozenset(loose), frozenset(t for t, _ in last_read), last_reads, given)
 
 
 def _needs(graph: Graph, node: int, rows: Rows | None, row: int) -> Iterator[tuple[int, range]]:

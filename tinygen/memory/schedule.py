@@ -94,7 +94,7 @@ def _moments(graph: Graph, rows: Sequence[Rows | None], run: Run) -> Iterator[Mo
     for event in run.events:
         found = None if event.node == GIVEN else rows[event.node]
         if found is None:
-            yield Moment(GIVEN, None, (), (Access(graph.inputs[0], event.row),))
+            yield Moment(GIVEN, None, (), (Access(_present(run.given), event.row),))
             continue
         reads = tuple(
             Access(tensor, row)
@@ -116,6 +116,11 @@ def _written(graph: Graph, event: Event, rows: Rows) -> Iterator[Access]:
         yield Access(output, event.row)
     elif event.row == turns(graph, event.node, rows) - 1:
         yield Access(output)
+
+
+def _present(given: int | None) -> int:
+    assert given is not None
+    return given
 
 
 def _kept(nodes: tuple[int, ...], size: int, first: int, last: int) -> Scratch:

@@ -60,7 +60,8 @@ class _Candidate:
 
     first: int
     last: int
-    given: bool
+    given: int | None
+    """The input that it takes row by row."""
     least_bytes: int
     """A bound from below on what it needs."""
     cycles: float
@@ -81,7 +82,7 @@ class Known:
 
     kernels: Sequence[Hashable]
     """What tells the kernel of each node, and its rows."""
-    needs: dict[tuple[int, bool, tuple[Hashable, ...]], tuple[int, Run]]
+    needs: dict[tuple[int, int | None, tuple[Hashable, ...]], tuple[int, Run]]
 
 
 def price(features: frozenset[str]) -> Price:
@@ -100,8 +101,8 @@ def streamings(
 ) -> list[Streaming]:
     """The choices that are worth it: fewer bytes for more cycles, the cheapest first.
 
-    Each run costs at most `most_cycles` more. With `given`, the first run takes the model's input row by row. `known`
-    keeps what has been found of runs from one call to the next.
+    Each run costs at most `most_cycles` more. With `given`, there is a run for each input that takes it row by row.
+    `known` keeps what has been found of runs from one call to the next.
     """
     known = known or Known([None] * len(graph.nodes), {})
     places = storage(graph, 1, joined=False)
@@ -129,11 +130,12 @@ def _front(
     starting: dict[int, list[_Candidate]] = {}
     for candidate in candidates:
         starting.setdefault(candidate.first, []).append(candidate)
-    fed = graph.consumers().get(graph.inputs[0], [-1])[0] if given else -1
+    consumers = graph.consumers()
+    fed = {consumers[tensor][0] for tensor in graph.inputs if tensor in consumers} if given else set()
     ways: list[list[_Way]] = [[_Way(0, 0)]] + [[] for _ in graph.nodes]
     for node in range(len(graph.nodes)):
         kept = _worth(ways[node])
-        if node != fed:
+        if node not in fed:
             ways[node + 1] += [_Way(max(way.bytes, alone[node]), way.cycles, way.taken) for way in kept]
         for one in starting.get(node, []):
             size = found[one][0] if one in found else one.least_bytes
@@ -159,13 +161,15 @@ def _candidates(
     Nor does it help to save where a node elsewhere cannot do with as little.
     """
     found = []
-    readers = graph.consumers().get(graph.inputs[0], []) if given else []
+    consumers = graph.consumers()
+    readers = {tensor: consumers.get(tensor, []) for tensor in graph.inputs if given}
     for first, last in spans(graph, rows):
-        reads = any(first <= node <= last for node in readers)
-        takes = reads and takes_input(graph, first, last)
-        if takes or not reads:
-            held, cycles = _held(graph, rows, first, last, takes), _extra_cycles(graph, rows, paid, first, last)
-            found.append(_Candidate(first, last, takes, held, cycles))
+        read = [tensor for tensor, nodes in readers.items() if any(first <= node <= last for node in nodes)]
+        takes = len(read) == 1 and takes_input(graph, readers[read[0]], read[0], first, last)
+        if takes or not read:
+            taken = read[0] if takes else None
+            held, cycles = _held(graph, rows, first, last, taken), extra_cycles(graph, rows, paid, first, last)
+            found.append(_Candidate(first, last, taken, held, cycles))
     least = dict(alone)
     for candidate in found:
         for node in range(candidate.first, candidate.last + 1):
@@ -173,15 +177,15 @@ def _candidates(
     floor = max(least.values(), default=0)
     for candidate in found:
         most = max(alone[node] for node in range(candidate.first, candidate.last + 1))
-        if candidate.given or max(candidate.least_bytes, floor) < most:
+        if candidate.given is not None or max(candidate.least_bytes, floor) < most:
             yield candidate
 
 
-def _held(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: bool) -> int:
+def _held(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: int | None) -> int:
     """A bound from below: the largest tensor that lies in RAM whole, and what windows keep halfway."""
     read = {t for node in range(first, last + 1) for t in read_tensors(graph, node, _present(rows[node]))}
     made = {graph.nodes[node].outputs[0] for node in range(first, last)}
-    outside = (read - made - ({graph.inputs[0]} if given else set())) | {graph.nodes[last].outputs[0]}
+    outside = (read - made - {given}) | {graph.nodes[last].outputs[0]}
     return max(*(graph.tensors[tensor].bytes for tensor in outside), _kept_rows(graph, rows, first, last))
 
 
@@ -202,7 +206,7 @@ def _present(rows: Rows | None) -> Rows:
     return rows
 
 
-def _extra_cycles(graph: Graph, rows: Sequence[Rows | None], paid: Price, first: int, last: int) -> float:
+def extra_cycles(graph: Graph, rows: Sequence[Rows | None], paid: Price, first: int, last: int) -> float:
     """What a run takes more than its nodes one after the other."""
     each = ((node, _present(rows[node])) for node in range(first, last + 1))
     return sum(found.extra_cycles + paid.row * turns(graph, node, found) for node, found in each)
