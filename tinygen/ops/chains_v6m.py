@@ -28,7 +28,8 @@ UNROLLED = 16
 """Inputs that are printed one after another; a power of 2."""
 WEIGHT_OFFSET = 128
 """What is added to a weight so that it is a byte."""
-PRODUCT_CYCLES, OUTPUT_CYCLES, CELL_CYCLES = 2.25 + 5 / 8 / UNROLLED, 28, 60
+OUTPUT_LOW = quant.RANGES["int8"][0]
+PRODUCT_CYCLES, OUTPUT_CYCLES, CELL_CYCLES = 2.25 + 5 / 8 / UNROLLED, 26, 52
 """About what these take: a product, an output, an input of eight pixels in words."""
 
 
@@ -38,42 +39,52 @@ def fit(found: Sums) -> bool:
     return bool(least.min() >= -SUM_LIMIT and most.max() < SUM_LIMIT)
 
 
-def values(context: Context, scales: Scales) -> dict[str, Any]:
-    """What every such kernel prints."""
-    limits = weighted.activation_range(context)
-    return {
+def filters(context: Context, found: Sums, rows: Array) -> tuple[dict[str, Any], Array]:
+    """What every such kernel prints; and int32 [channels, words], of each filter what the template reads.
+
+    That is its weights, `rows` in the kernel's order, as bytes, zeros before them up to whole words, then its scales.
+    """
+    scales = convolution_widened_v6m.scales_of(context, found)
+    assert scales is not None  # proved by applies
+    limits, floored = weighted.activation_range(context), _can_be_floored(context, found, scales)
+    table = _table(scales, floored)
+    values = {
         "starts": bool(np.any(scales.start)),
         "bounded": bool(scales.bounds.size),
         "kinked": scales.line.kinked,
-        "scale_words": _table(scales).shape[1],
+        "floored": floored,
+        "scale_words": table.shape[1],
         "unrolled": UNROLLED,
         "windows": False,
         "chunked": False,
         "limits": None if limits == quant.RANGES["int8"] else limits,
     }
-
-
-def filters(rows: Array, scales: Scales) -> Array:
-    """int32 [channels, words]: the weights as bytes, zeros before them up to whole words, then what scales the sums."""
     missing = -rows.shape[1] % lanes.WORD_BYTES
     bytes_ = np.pad(rows + WEIGHT_OFFSET, ((0, 0), (missing, 0))).astype(np.uint8)
-    return np.concatenate([bytes_.view("<i4"), lanes.as_int32(_table(scales))], axis=1)
+    return values, np.concatenate([bytes_.view("<i4"), lanes.as_int32(table)], axis=1)
 
 
-def _table(scales: Scales) -> Array:
+def _can_be_floored(context: Context, found: Sums, scales: Scales) -> bool:
+    """Whether many outputs are the least one, and what is stored shows by its sign which: 128 higher it has 32 bits."""
+    if context.output.zero_point != OUTPUT_LOW or scales.line.kinked:
+        return False
+    ends = scales.bounds.T if scales.bounds.size else np.stack(found.range) + scales.start
+    return bool(np.all(scales.line.totals(ends) + _floor(scales) < 2**31))
+
+
+def _floor(scales: Scales) -> Array:
+    """[channels]: 128 as it is before the last shift."""
+    return np.asarray(-OUTPUT_LOW << scales.line.shifts[:, 1])
+
+
+def _table(scales: Scales, floored: bool) -> Array:
     """[channels, words] in the order of the template."""
     line, started = scales.line, np.any(scales.start) or scales.bounds.size
-    high, low, addend = (scales.line.words[:, word : word + 1] for word in range(3))
-    columns = [line.shifts[:, 1:], addend, line.shifts[:, :1], high, low]
-    columns += [scales.start[:, None]] if started else []
-    return np.concatenate([*columns, scales.bounds, line.words[:, 3:]], axis=1)
-
-
-def found_scales(context: Context, found: Sums) -> Scales:
-    """Those that `applies` of a kernel has proved to be there."""
-    scales = convolution_widened_v6m.scales_of(context, found)
-    assert scales is not None
-    return scales
+    high, low, addend = line.words.T[:3]
+    addend = addend + _floor(scales) if floored else addend
+    right, shift = line.shifts.T
+    columns = [shift, addend, right, high, low, *([scales.start] if started else [])]
+    return np.concatenate([np.stack(columns, axis=1), scales.bounds, line.words[:, 3:]], axis=1)
 
 
 def sums(context: Context) -> Sums:

@@ -20,8 +20,9 @@ from tinygen.ops.window import Geometry, convolution_geometry
 TEMPLATE = "kernels/conv_2d.chain.v6m.c.j2"
 PARTS = (1, 2)
 """Units that the channels of an input may be divided into."""
-CHUNK_CYCLES, UNIT_CYCLES = 14, 85
-"""About what these take: a chunk more of an output, a unit of a column in words beside its inputs."""
+CHUNK_CYCLES, UNIT_CYCLES, COPY_CYCLES, GROUP_CYCLES = 14, 95, 2, 250
+"""About what these take: a chunk more of an output, a unit of a column in words beside its inputs, a byte of a row, a
+group of outputs."""
 WIDENED_PRODUCT_CYCLES, WIDENED_OUTPUT_CYCLES = 2.8, 38
 """About what these take in the kernel that widens rows: a product, its weight spread too, and an output."""
 ROWS_CYCLES = 0.3
@@ -113,18 +114,19 @@ def _cycles(context: Context) -> float:
     lines = context.output.size // context.output.shape[3] // window.output[1]
     column = depth // window.kernel[1]
     cells = _columns(window)[0] * column * (chains_v6m.CELL_CYCLES + UNIT_CYCLES / unit)
-    return context.output.size * outputs + lines * cells
+    copied = window.kernel[0] * window.input[1] * context.input(0).shape[3] * COPY_CYCLES
+    groups = window.output[1] // PIXELS * GROUP_CYCLES
+    return context.output.size * outputs + lines * (cells + copied + groups)
 
 
 def _kernel(context: Context, by_row: bool) -> Kernel:
     window, rows = convolution_geometry(context), _rows(context)
     found, units = chains_v6m.sums(context), chunking(rows, window)
     assert units is not None  # proved by applies
-    scales = chains_v6m.found_scales(context, found)
-    words = chains_v6m.filters(rows, scales)
+    printed, words = chains_v6m.filters(context, found, rows)
     numbers = _numbers(context, window, units, words.shape[1])
     values: dict[str, Any] = {
-        **chains_v6m.values(context, scales),
+        **printed,
         "windows": True,
         "chunked": units[0] * units[1] < rows.shape[1],
         "by_row": by_row,
@@ -147,7 +149,8 @@ def _scratch(window: Geometry, rows: Array, units: tuple[int, int]) -> int:
     depth = rows.shape[1] // (window.kernel[0] * window.kernel[1])
     cells = _columns(window)[0] * window.kernel[0] * depth
     starts = rows.shape[1] // (units[0] * units[1]) + cells // units[0] + 1
-    return (starts + cells) * CELL_WORDS * lanes.WORD_BYTES + window.kernel[0] * _line(window, depth)
+    words = int(starts + cells) * CELL_WORDS
+    return words * lanes.WORD_BYTES + window.kernel[0] * _line(window, depth)
 
 
 def _numbers(context: Context, window: Geometry, units: tuple[int, int], filter_words: int) -> list[int]:

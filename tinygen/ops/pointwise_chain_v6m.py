@@ -50,14 +50,12 @@ def _cycles(context: Context) -> float:
 def params(context: Context) -> Kernel:
     """Numbers of the layer, its filters with what scales their sums, and room for words of a group of pixels or two."""
     found = chains_v6m.sums(context)
-    scales = chains_v6m.found_scales(context, found)
-    words = chains_v6m.filters(found.rows, scales)
+    values, words = chains_v6m.filters(context, found, found.rows)
     (filters, depth), pixels = found.rows.shape, _pixels(context)
     layer = np.concatenate([[pixels, depth, filters, words.shape[1]], words.ravel()]).astype(np.int32)
     groups = 2 if pixels % PIXELS else 1
     scratch = groups * CELL_WORDS * (1 + depth) * lanes.WORD_BYTES
-    rule = _rule(pixels, depth, filters)
-    return Kernel(chains_v6m.values(context, scales), (0,), (Constant("layer", layer),), scratch, (rule,))
+    return Kernel(values, (0,), (Constant("layer", layer),), scratch, (_rule(pixels, depth, filters),))
 
 
 def rows(context: Context) -> Rows | None:
