@@ -40,9 +40,9 @@ FILTER_ROWS = np.array([[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4],
 """The transform of a filter's rows, and of its columns."""
 STORED_OFFSET = 128
 """Inputs are transformed as unsigned bytes: two of them make a word of which no half borrows from the other."""
-LEAST_DEPTH = 8
+LEAST_DEPTH = 4
 """Channels of the input: with fewer the transforms take what the multiplications save."""
-ROUND_PAIRS = (8, 4)
+ROUND_PAIRS = (8, 6, 4, 2)
 """Pairs of channels whose multiplications are printed one after another."""
 PLAIN_CYCLES, OUTPUT_CYCLES = 5, 8
 """About what a direct convolution takes: plain C for each product; what else the DSP extension does for an output."""
