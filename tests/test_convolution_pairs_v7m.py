@@ -16,7 +16,7 @@ from tests.rows_harness import check_rows, rows_of
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
-from tests.test_v7m import BOARD, CONVOLUTION, check, templates, values
+from tests.test_v7m import BOARD, CONVOLUTION, MATRIX, check, templates, values
 from tinygen.ir import Array
 from tinygen.ops import convolution_pairs_v7m
 from tinygen.verify.golden import Golden
@@ -147,7 +147,7 @@ def test_few_outputs_are_left_to_others() -> None:
 def test_layers_of_all_shapes_share_a_kernel() -> None:
     build = ModelBuilder()
     for depth in (4, 16, 40):
-        pointwise(build, (1, 4, 4, depth), 16, RELU)
+        pointwise(build, (1, 4, 40, depth), 16, RELU)
         convolution(build, (1, 9, 9, depth), 8)
         dense(build, depth, 8, 4)
     assert len(compiled(build, BOARD).program.functions) == 1
@@ -171,13 +171,21 @@ def windows(build: ModelBuilder, count: int) -> None:
 
 
 def test_rows() -> None:
-    """One row at a time, those of the input anywhere; and in parts."""
+    """One row at a time, those of the input anywhere."""
     build = ModelBuilder(np.random.default_rng(3))
     windows(build, 10)
-    for width in (4, 9, 16):
-        pointwise(build, (1, 3, width, 6), 5, y_zero=3, slope=2e-3)
     net = layers(build.finish(), BOARD)
     assert {rows.template for rows in rows_of(net)} == {CONVOLUTION}
+    check_rows(net)
+
+
+def test_rows_of_pixels() -> None:
+    """Short rows output by output, long ones in parts."""
+    build = ModelBuilder(np.random.default_rng(4))
+    for width, depth in ((1, 30), (3, 64), (16, 40), (21, 128)):
+        pointwise(build, (1, 3, width, depth), 10, y_zero=3, slope=1e-3)
+    net = layers(build.finish(), BOARD)
+    assert [rows.template for rows in rows_of(net)] == [MATRIX, MATRIX, CONVOLUTION, CONVOLUTION]
     check_rows(net)
 
 

@@ -21,7 +21,18 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import byte_pairs, dsp, overlap, pixelwise, scales_v7m, weighted, window_rows, window_walk
+from tinygen.ops import (
+    byte_pairs,
+    dsp,
+    lanes_v7m,
+    matrix_v6m,
+    overlap,
+    pixelwise,
+    scales_v7m,
+    weighted,
+    window_rows,
+    window_walk,
+)
 from tinygen.ops.convolution_layout import Axis, Layout, distances
 from tinygen.ops.dsp import Sums
 from tinygen.ops.lanes import as_int32
@@ -49,10 +60,12 @@ MOST_PART_BYTES = 2048
 """Of the pixels of a 1x1 convolution that are computed at a time."""
 LEAST_OUTPUTS = 2
 """Of a channel: fewer are not worth spreading its weights."""
-STEP_CYCLES, EXTRA_CYCLES, BLOCK_CYCLES, SPREAD_CYCLES = 13.5, 20, 90, 2.1
-"""About what these take: a pair of inputs of four outputs, an extra one, the rest of four outputs, a weight."""
+STEP_CYCLES, BLOCK_CYCLES, SPREAD_CYCLES = 15, 90, 2.1
+"""About what these take: a pair of inputs of four outputs, its share of extra ones in it; their rest; a weight."""
 COLUMN_CYCLES, BYTE_CYCLES, WORD_CYCLES = 14, 7, 3
 """The same of a column's row in scratch, and of an input there, copied as a byte or in a word."""
+PRODUCT_CYCLES, OUTPUT_CYCLES = 2.75, 20
+"""About what a product and an output take where one output is computed after another."""
 PART_CYCLES = 60
 """About what it takes more to begin with another part of a row, for each block of channels."""
 
@@ -107,12 +120,20 @@ def rows_params(context: Context) -> Kernel:
 
 
 def pixel_rows(context: Context) -> Rows | None:
-    """A row of a 1x1 convolution, by the same kernel."""
+    """A row of a 1x1 convolution, by the same kernel; output by output where it is too short for its weights."""
     row = pixelwise.of_one_row(context)
-    if row is None or not applies(row):
+    if row is None:
         return None
-    extra = context.output.shape[1] * _pixel_cycles(row) - _pixel_cycles(context)
-    return Rows(params(row), TEMPLATE, extra_cycles=round(extra))
+    cycles = _pixel_cycles(row)
+    lanes_cycles = row.output.size * (PRODUCT_CYCLES * row.input(0).shape[3] + OUTPUT_CYCLES)
+    if matrix_v6m.applies(row) and lanes_cycles < cycles:
+        kernel, template, cycles = lanes_v7m.matrix(row), lanes_v7m.MATRIX, lanes_cycles
+    elif applies(row):
+        kernel, template = params(row), TEMPLATE
+    else:
+        return None
+    extra = context.output.shape[1] * cycles - _pixel_cycles(context)
+    return Rows(kernel, template, extra_cycles=max(0, round(extra)))
 
 
 def rows(context: Context) -> Rows | None:
@@ -130,7 +151,8 @@ def _rows(context: Context, layout: Layout, part: int) -> Rows:
     whole, best = layout.along.output, _best(context)
     kernel = _kernel(context, CONVOLUTION, layout, part, by_row=True)
     extra = _cycles(layout, context, part) - _cycles(best, context, best.along.output)
-    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=part == whole, extra_cycles=round(extra))
+    cycles = max(0, round(extra))
+    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=part == whole, extra_cycles=cycles)
 
 
 def _part(layout: Layout) -> int:
@@ -194,7 +216,7 @@ def _layout(window: Geometry, depth: int, turned: bool) -> Layout:
 
 
 def _cycles(layout: Layout, context: Context, part: int) -> float:
-    """About what it takes, but for extra pairs: enough to choose between the ways."""
+    """About what it takes: enough to choose between the ways."""
     filters, size = context.output.shape[-1], context.input(1).size
     blocks = -(-filters // CHANNELS)
     pairs = -(-layout.along.output // PIXELS) * blocks
@@ -221,7 +243,7 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     lined = layout.along.dilation > 1 and layout.along.kernel > 1
     values: dict[str, Any] = {
         "by_row": by_row,
-        "apart": _apart(layout, part),
+        "apart": _apart(layout, part) if by_row else None,
         "form": scales.form,
         "scale_words": scales.table.shape[1],
         "unrolled": UNROLLED,

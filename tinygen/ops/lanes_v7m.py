@@ -10,6 +10,7 @@ from dataclasses import replace
 from tinygen.ops import convolution_v6m, matrix_v6m
 from tinygen.ops.spec import Context, Kernel
 
+MATRIX = "kernels/matrix.v7m.c.j2"
 LEAST_WEIGHTS = 2048
 """Of a fully connected layer: below, what can be saved of its time is not worth the code."""
 
@@ -20,7 +21,7 @@ def matrix_applies(context: Context) -> bool:
 
 
 def matrix(context: Context) -> Kernel:
-    """What templates/kernels/matrix.v7m.c.j2 prints."""
+    """What MATRIX prints."""
     return _thumb2(matrix_v6m.params(context))
 
 
