@@ -155,9 +155,9 @@ def _is_pointwise(context: Context) -> bool:
 
 
 def _is_widened(context: Context) -> bool:
-    """Whether Armv6-M widens rows, and does not chain the sums of pixels."""
+    """Whether Armv6-M widens rows, and does not chain the sums of outputs."""
     chained = _is_pointwise(context) and pointwise_chain_v6m.applies(context)
-    return convolution_widened_v6m.applies(context) and not chained
+    return convolution_widened_v6m.applies(context) and not chained and not convolution_chain_v6m.applies(context)
 
 
 def cost(context: Context) -> Cost:
