@@ -17,6 +17,7 @@ from tinygen.ops import (
     convolution_chain_rows_dsp,
     convolution_chain_v6m,
     convolution_dsp,
+    convolution_few_dsp,
     convolution_groups_dsp,
     convolution_mve,
     convolution_pairs_v7m,
@@ -298,6 +299,14 @@ VARIANTS = (
         convolution_dsp.applies,
         convolution_dsp.own_params,
         convolution_rows_dsp.own_rows,
+    ),
+    _variant(
+        "dsp",
+        "few_dsp",
+        convolution_few_dsp.TEMPLATE,
+        convolution_few_dsp.applies,
+        convolution_few_dsp.params,
+        convolution_few_dsp.rows,
     ),
     _variant(
         "dsp",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tinygen.ir import Array
 from tinygen.ops import byte_pairs, dsp, weighted, window_walk
 from tinygen.ops.byte_pairs import WORD_BYTES
 from tinygen.ops.convolution_layout import CHANNELS, Layout, distances, layout_of, layouts, loads
@@ -56,27 +57,33 @@ def own_params(context: Context) -> Kernel:
 
 def kernel(context: Context, layout: Layout, more: Mapping[str, Any]) -> Kernel:
     """Numbers and words, and `more` values."""
-    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
+    found = dsp.sums(context, OPERANDS)
     finish = byte_pairs.finish(
         context, weighted.fixed_point(context, OPERANDS), found, dsp.two_roundings(context, OPERANDS, found)
     )
     assert finish is not None  # proved by applies
-    groups = x.shape[3] // layout.channels
+    groups = context.input(0).shape[3] // layout.channels
     words = byte_pairs.words_of_groups(found, finish, layout.order, CHANNELS, groups)
+    return of_words(context, layout, words, {"finish": finish.values, **more})
+
+
+def of_words(context: Context, layout: Layout, words: Array, more: Mapping[str, Any]) -> Kernel:
+    """Numbers for the words of all groups, and `more` values."""
+    x, window, filters = context.input(0), convolution_geometry(context), context.output.shape[3]
+    groups = x.shape[3] // layout.channels
     values = {
         **window.values(),
         **_column_values(layout, x.zero_point),
-        **distances(layout, window, len(found.rows), groups),
+        **distances(layout, window, filters, groups),
         **_loop(layout),
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "out_elements": context.output.size // x.shape[0],
         "in_channels": layout.channels,
-        "out_channels": len(found.rows),
+        "out_channels": filters,
         "depth": x.shape[3],
         "groups": groups,
         "blocks_words": words.size // groups,
-        "finish": finish.values,
         "lone": False,
         **more,
     }

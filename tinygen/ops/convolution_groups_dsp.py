@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygen.ops import byte_pairs, convolution_dsp, dsp, weighted, window_rows, window_walk
+from tinygen.ops import byte_pairs, convolution_dsp, convolution_rows_dsp, dsp, weighted, window_rows, window_walk
 from tinygen.ops.convolution_dsp import OPERANDS
 from tinygen.ops.convolution_layout import CHANNELS, Layout, layout_of, layouts, row_layout_of
 from tinygen.ops.spec import Context, Kernel, Rows
@@ -40,11 +40,7 @@ def rows(context: Context) -> Rows | None:
     if layout is None or not window_rows.possible(context):
         return None
     kernel = _kernel(context, layout, window_rows.APART, by_row=True)
-    filters = context.output.shape[3]
-    extra = layout.cycles(filters) - layout_of(context).cycles(filters)
-    border = layout.elements * (layout.along.columns - (layout.along.inside[1] - layout.along.inside[0]))
-    extra += context.output.shape[1] * border * window_rows.BORDER_CYCLES
-    return window_rows.rows(convolution_geometry(context), kernel, TEMPLATE, copies=False, extra_cycles=round(extra))
+    return convolution_rows_dsp.of_kernel(context, layout, kernel, TEMPLATE, copies=False)
 
 
 def _groups(context: Context) -> int:
@@ -52,7 +48,5 @@ def _groups(context: Context) -> int:
 
 
 def _kernel(context: Context, layout: Layout, apart: str, by_row: bool) -> Kernel:
-    values = {"by_row": by_row, "part": 0, "apart": apart}
-    if by_row:
-        values["out_elements"] = context.output.shape[2] * context.output.shape[3]
+    values = {"by_row": by_row, "part": 0, "apart": apart, **convolution_rows_dsp.row_values(context, by_row)}
     return convolution_dsp.with_lone_output(convolution_dsp.kernel(context, layout, values))

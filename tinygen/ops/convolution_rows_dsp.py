@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen.ops import convolution_dsp, window_rows
 from tinygen.ops.convolution_layout import Layout, layout_of, row_layout_of
-from tinygen.ops.spec import Context, Rows
+from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.ops.window import convolution_geometry
 
 LEAST_PARTS, SMALL_SCRATCH_BYTES = 4, 1792
@@ -46,6 +46,20 @@ def _rows(context: Context, layout: Layout, part: int) -> Rows:
     else:
         extra += height * border * window_rows.BORDER_CYCLES
     return window_rows.rows(window, kernel, convolution_dsp.TEMPLATE, copies=not part, extra_cycles=round(extra))
+
+
+def row_values(context: Context, by_row: bool) -> dict[str, int]:
+    """What is printed of a row, where it is one."""
+    *_, width, filters = context.output.shape
+    return {"out_elements": width * filters} if by_row else {}
+
+
+def of_kernel(context: Context, layout: Layout, kernel: Kernel, template: str, copies: bool) -> Rows:
+    """The record of a kernel of a row as one: about what it takes more, for its border and for the way it lies."""
+    *_, height, _, filters = context.output.shape
+    border = layout.elements * (layout.along.columns - (layout.along.inside[1] - layout.along.inside[0]))
+    extra = layout.cycles(filters) - layout_of(context).cycles(filters) + height * border * window_rows.BORDER_CYCLES
+    return window_rows.rows(convolution_geometry(context), kernel, template, copies, round(extra))
 
 
 def _part(layout: Layout) -> int:
