@@ -25,6 +25,8 @@ LAYERS = (
     ("memory", "reference"),
     ("variants",),
     ("planning",),
+    ("stages",),
+    ("patching",),
     ("program",),
     ("lower", "selftest"),
     ("emit",),

@@ -31,7 +31,7 @@ from tinygen.verify.samples import random_samples
 CORES = ("nucleo_l4r5zi", "pico", "bluepill_f103c8", "mps3-an547")
 
 
-def compiled(data: bytes, board: str | None, optimize: Optimize = Optimize.LEAST_RAM, feed: bool = False) -> Compiled:
+def compiled(data: bytes, board: str | None, optimize: Optimize = Optimize.LEAST_RAM, feed: int = 0) -> Compiled:
     place = target.load(board) if board else None
     return compile_model(Model("net", data, tflite.read(data, "net")), place, "net", optimize=optimize, feed=feed)
 

@@ -14,7 +14,7 @@ from tinygen.ir import Graph
 from tinygen.lower import lower
 from tinygen.memory.order import in_best_order
 from tinygen.memory.plan import Plan
-from tinygen.planning import plan_for
+from tinygen.patching import planned
 from tinygen.program import Program, identifier
 from tinygen.quant import Numerics
 from tinygen.ram_weights import NO_RAM_WEIGHTS, RamWeights, in_ram
@@ -68,14 +68,15 @@ def compile_model(
     numerics: Numerics = Numerics.TFLITE,
     form: str = "c",
     optimize: Optimize = Optimize.SPEED,
-    feed: bool = False,
+    feed: int = 0,
     room: Room = ANY_ROOM,
     ram_weights: int = 0,
 ) -> Compiled:
     """Compile `model` for a board, or as portable C without one, as a project of format `form`.
 
-    With `feed`, the caller gives the input row by row, and it never lies in RAM as a whole. The fastest kernels
-    fill the board, or `room` where that is less.
+    With `feed`, the caller gives the input row by row, that many times, and it never lies in RAM as a whole; given
+    several times, the first layers are computed in strips, if that takes less RAM. The fastest kernels fill the
+    board, or `room` where that is less.
     So many bytes of weights, or AUTO, are copied to RAM at the start.
     Raises ModelError, and TargetError when there can be no such project for that board.
     """
@@ -83,7 +84,7 @@ def compile_model(
     core: Core = target.core if target else load_core(PORTABLE)
     symbol = identifier(name or Path(model.path).stem)
     graph = in_best_order(passes.run(model.graph, (numerics,)))
-    choices, arena = plan_for(graph, numerics, core, optimize, feed, room.within(target) if target else room)
+    graph, choices, arena = planned(graph, numerics, core, optimize, feed, room.within(target) if target else room)
     regions = rooms(target, form, graph)
     arena = in_regions(graph, choices, arena, regions, core.alignment_bytes)
     called = without(choices, arena.moved)
@@ -91,7 +92,7 @@ def compile_model(
     if ram_weights:
         program, copied = in_ram(program, called, target, ram_weights, regions, room.ram_bytes)
     digest = hashlib.sha256(model.data).hexdigest()
-    facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value)
+    facts = project.manifest(program, core, target, digest, numerics.value, form, optimize.value, int(feed))
     runs = facts["environments"]
     files = emit(program) | (emit_firmware(program, target, runs) if target and runs else {})
     laid_out = project.lay_out(files, form, symbol)

@@ -128,6 +128,7 @@ def _values(program: Program) -> dict[str, Any]:
         "far_bytes": _far_bytes(program),
         "streams": program.streams,
         "fed": program.fed,
+        "passes": program.passes,
         "inputs": _inputs(program),
         "outputs": [_port(port) for port in program.outputs],
     }

@@ -119,7 +119,7 @@ def compile_within(
     form: str,
     goals: Sequence[Optimize],
     limits: Limits,
-    feed: bool = False,
+    feed: int = 0,
     ram_weights: int = 0,
 ) -> list[Attempt]:
     """Attempts for one goal after another, up to the first that fits; if none does, all of them.

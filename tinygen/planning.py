@@ -54,13 +54,16 @@ def plan_for(
     given: bool = False,
     room: Room = ANY_ROOM,
 ) -> tuple[Choices, Plan]:
-    """The kernels, and the smallest plan for what may be paid; with `given`, the caller gives the input row by row."""
+    """The kernels, and the smallest plan for what may be paid; with `given`, the caller gives the input row by row.
+
+    Several inputs are then the same one, given several times.
+    """
     choices = choose(graph, numerics, core, optimize)
     if optimize is Optimize.FASTEST:
         choices = faster(graph, core, choices, room)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     known: dict[Any, Any] = {}
-    can_feed = not given or len(graph.inputs) == 1
+    can_feed = not given or len({graph.tensors[tensor].source for tensor in graph.inputs}) == 1
     best = _with_runs(graph, choices, core, left, given, known) if can_feed else None
     if best is None:
         raise ModelError(

@@ -157,9 +157,14 @@ class Program:
         return tuple(step for step in self.steps if isinstance(step, Stream))
 
     @property
+    def passes(self) -> tuple[Stream, ...]:
+        """What takes the input row by row, where the caller gives it so: one after another, each all its rows."""
+        return tuple(stream for stream in self.streams if stream.given)
+
+    @property
     def fed(self) -> Stream | None:
-        """What takes the input row by row, where the caller gives it so."""
-        return next((stream for stream in self.streams if stream.given), None)
+        """The first of them."""
+        return next(iter(self.passes), None)
 
 
 def identifier(text: str) -> str:

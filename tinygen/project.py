@@ -113,6 +113,7 @@ def manifest(
     numerics: str,
     form: str = "c",
     optimize: str = "speed",
+    feed: int = 0,
 ) -> dict[str, Any]:
     """What tinygen.json says: how to build the sources, and what the model takes and gives."""
     places = _places(form, program.name)
@@ -130,6 +131,7 @@ def manifest(
         "numerics": numerics,
         "optimize": optimize,
         "feed": program.fed is not None,
+        "feed_times": feed,
         "header": f"{program.name}.h",
         "sources": [f"{places['src']}/{program.name}.c", f"{places['src']}/{program.name}_data.c"],
         "include_dirs": [places["include"]],

@@ -58,7 +58,7 @@ def compile_command(
     max_ram: str | None,
     max_flash: str | None,
     ram_weights: str | None,
-    feed: bool,
+    feed: int,
     numerics: str,
     subgraph: int,
     as_json: bool,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,9 +32,30 @@ OPTIMIZE = click.option(
     type=click.Choice([goal.value for goal in Optimize]),
     help="What the kernels are chosen for.  [default: speed, or the first behind it that fits the board]",
 )
-FEED = click.option(
-    "--feed", is_flag=True, help="The input is given row by row, by NAME_feed(): it never lies in RAM as a whole."
-)
+MOST_TIMES = 16
+"""How often an input may be given, at most."""
+
+
+def _feed(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how often the input is given row by row; the command takes the number as `feed`."""
+
+    @click.option(
+        "--feed", is_flag=True, help="The input is given row by row, by NAME_feed(): it never lies in RAM as a whole."
+    )
+    @click.option(
+        "--feed-times",
+        type=click.IntRange(1, MOST_TIMES),
+        help="The same, all rows so many times: the first layers are computed in as many strips of columns, where "
+        "that takes less RAM.",
+    )
+    @functools.wraps(command)
+    def with_number(*arguments: Any, feed: bool, feed_times: int | None, **options: Any) -> None:
+        command(*arguments, feed=feed_times or int(feed), **options)
+
+    return with_number
+
+
+FEED = _feed
 RAM_WEIGHTS = click.option(
     "--ram-weights",
     metavar="BYTES",

@@ -38,7 +38,7 @@ def profile_command(
     top: int | None,
     optimize: str,
     ram_weights: str | None,
-    feed: bool,
+    feed: int,
     numerics: str,
     subgraph: int,
     as_json: bool,

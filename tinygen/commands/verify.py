@@ -42,7 +42,7 @@ def verify_command(
     emulate: bool,
     optimize: str,
     ram_weights: str | None,
-    feed: bool,
+    feed: int,
     numerics: str,
     subgraph: int,
     as_json: bool,

@@ -39,7 +39,7 @@ def can_end(graph: Graph) -> list[int]:
     """The nodes up to which a graph can be computed in strips: what comes behind reads nothing else of them."""
     found: list[int] = []
     consumers = graph.consumers()
-    for last, node in enumerate(graph.nodes):
+    for last, node in enumerate(graph.nodes[:-1]):
         if not _is_local(context_of(graph, node, Numerics.TFLITE)):
             break
         if _is_closed(graph, consumers, last):

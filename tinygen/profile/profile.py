@@ -77,7 +77,7 @@ def _tools(compiled: Compiled, core: Core) -> Toolchain:
 def _alone(compiled: Compiled, board: Target) -> Compiled:
     """The same model as C alone."""
     numerics, goal = Numerics(compiled.manifest["numerics"]), Optimize(compiled.manifest["optimize"])
-    feed = compiled.program.fed is not None
+    feed = int(compiled.manifest["feed_times"])
     copied = compiled.manifest["ram_constant_bytes"]
     name = compiled.program.name
     return compile_model(compiled.model, board, name, numerics, optimize=goal, feed=feed, ram_weights=copied)

@@ -28,7 +28,7 @@ class Project:
     environments: dict[str, str]
     numerics: Numerics
     optimize: Optimize
-    feed: bool
+    feed_times: int
     model: Path | None
     model_sha256: str
 
@@ -57,7 +57,7 @@ def _project(folder: Path, facts: dict[str, Any]) -> Project:
         dict(facts["environments"]),
         Numerics(facts["numerics"]),
         Optimize(facts["optimize"]),
-        bool(facts["feed"]),
+        int(facts["feed_times"]),
         folder / facts["model"] if facts["model"] else None,
         str(facts["model_sha256"]),
     )
@@ -78,5 +78,5 @@ def compile_again(project: Project) -> Compiled:
             remedy="generate the project anew",
         )
     return driver.compile_model(
-        model, project.board, project.name, project.numerics, optimize=project.optimize, feed=project.feed
+        model, project.board, project.name, project.numerics, optimize=project.optimize, feed=project.feed_times
     )

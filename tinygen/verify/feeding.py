@@ -12,8 +12,8 @@ static {ctype} tg_whole_input[{count}];
 void {name}_invoke(void);
 void {name}_invoke(void)
 {{
-    for (int32_t y = 0; y < {rows}; ++y) {{
-        {name}_feed(tg_whole_input + y * {row_elements});
+    for (int32_t i = 0; i < {passes} * {rows}; ++i) {{
+        {name}_feed(tg_whole_input + i % {rows} * {row_elements});
     }}
 }}
 """
@@ -30,6 +30,7 @@ def feeding(program: Program) -> str:
         count=port.tensor.size,
         symbol=port.symbol,
         name=program.name,
+        passes=len(program.passes),
         rows=rows,
         row_elements=port.tensor.size // rows,
     )
