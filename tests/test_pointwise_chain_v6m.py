@@ -80,6 +80,17 @@ def test_sums_that_fit() -> None:
 
 
 @pytest.mark.usefixtures("always")
+def test_outputs_that_are_the_least_one() -> None:
+    """They are filled in where it is -128 and few multiplications show it; of all numbers of bytes."""
+    build = ModelBuilder(np.random.default_rng(7))
+    for y_zero in (-128, -127):
+        for channels in (4, 5, 9, 14):
+            pointwise(build, (1, 1, 8 + channels, 6), channels, x_zero=0, y_zero=y_zero, bias=-9000, slope=0.002)
+    functions = check_kernel(build, NAME, samples=6).program.functions
+    assert {function.values["floored"] for function in functions if function.template == TEMPLATE} == {True, False}
+
+
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("x_zero", [-128, 0, 127])
 def test_weights_and_inputs_at_their_ends(x_zero: int) -> None:
     """Sums of all bits that a chain has: the samples hold the extremes of int8."""
