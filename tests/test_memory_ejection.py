@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from tests.test_memory_offsets import end, instance, is_allowed
+from tinygen.memory import ejection
 from tinygen.memory.bounds import Item, apart, lower_bound
 from tinygen.memory.ejection import MOVES, _Search, shrink
 from tinygen.memory.offsets import limits
@@ -46,3 +47,15 @@ def test_what_cannot_be() -> None:
     assert _Search(items, near).fit([0, 4], 3) is None
     search = _Search(items, near)
     assert search.fit([0, 4], 7) is None and 0 < search.left < MOVES
+
+
+def test_what_is_of_no_use_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of items in a row nothing is moved where no moves are left to come below a limit that is out of reach."""
+    items, forbidden = instance(0, 24, 4, 200)
+    row = [offset * 4 for offset in itertools.accumulate((-(-item.bytes // 4) for item in items), initial=0)][:-1]
+    near, goal = limits(len(items), forbidden), lower_bound(items, forbidden)
+    few = shrink(items, near, [row], goal, below=0)
+    assert end(items, tuple(few)) >= end(items, tuple(shrink(items, near, [row], goal)))
+    monkeypatch.setattr(ejection, "HOPELESS", 0)
+    assert shrink(items, near, [row], goal, below=0) == row
+    assert shrink(items, near, [row], goal, below=end(items, tuple(row)) + 1) != row

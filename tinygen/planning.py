@@ -118,9 +118,10 @@ def _with_runs(
     """
     best: tuple[Choices, Plan] | None = None
     for way in _ways(graph, choices, core, most, given, known)[:MOST_TRIED]:
-        if way.streaming.live_bytes >= (best[1].arena_bytes if best else below):
+        least = best[1].arena_bytes if best else below
+        if way.streaming.live_bytes >= least:
             break
-        made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs)
+        made = plan(graph, kernels(choices), core.alignment_bytes, _rows(way.choices), way.streaming.runs, least)
         if rows_reach(graph, made) and (best is None or made.arena_bytes < best[1].arena_bytes):
             best = way.choices, replace(made, priced=way.streaming.priced, cycles=whole_cycles(choices, core))
     if best is None and not given and below == math.inf:

@@ -7,6 +7,7 @@ stay: as in "guided ejection search", which Nagata and Braysy (2009) use for the
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +21,8 @@ MOVES = 12_000
 """Items placed, in all attempts together."""
 ATTEMPT = 1_000
 """Items placed in one attempt, at most."""
+HOPELESS = 4_000
+"""Of these moves, after which an arena must be less than what somebody has already."""
 PARTS = (8, 64, None)
 """Attempts are for arenas smaller by these parts of what is above the goal; by one byte at the last."""
 OUTSIDE = -(1 << 40)
@@ -27,17 +30,22 @@ OUTSIDE = -(1 << 40)
 
 
 def shrink(
-    items: Sequence[Item], near: Sequence[Sequence[tuple[int, int, int]]], starts: Sequence[Sequence[int]], goal: int
+    items: Sequence[Item],
+    near: Sequence[Sequence[tuple[int, int, int]]],
+    starts: Sequence[Sequence[int]],
+    goal: int,
+    below: float = math.inf,
 ) -> list[int]:
     """The offsets of the smallest arena found from `starts`, of which the first is the best; `goal` bytes are enough.
 
+    An arena of `below` bytes or more is of no use: it is given up early.
     `near` has for each item (other, low, high), when offset - offset of other must not be in low <= ... < high.
     """
     search = _Search(items, near)
     best = [*starts[0]]
     tries = _tries(starts)
     start, part = next(tries)
-    while search.left > 0 and (end := arena_end(items, best)) > goal:
+    while (end := arena_end(items, best)) > goal and search.left > (0 if end < below else MOVES - HOPELESS):
         limit = end - 1 if part is None else max(goal, end - 1 - (end - goal) // part)
         found = search.fit(best if start is None else start, limit)
         if found is not None:

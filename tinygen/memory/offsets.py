@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,15 +31,18 @@ class Placement:
         return self.arena_bytes == self.lower_bound
 
 
-def place(items: Sequence[Item], forbidden: Forbidden, orders: Sequence[Sequence[int]] = ()) -> Placement:
+def place(
+    items: Sequence[Item], forbidden: Forbidden, orders: Sequence[Sequence[int]] = (), below: float = math.inf
+) -> Placement:
     """The smallest arena that a bounded search finds; the same items get the same places.
 
     `forbidden` names a pair in one of its two orders. `orders` of all items are worth a try, as the caller knows more.
+    Where less than `below` bytes seem out of reach, no more is tried.
     """
     goal = lower_bound(items, forbidden)
     near = limits(len(items), forbidden)
-    offsets = shrink(items, near, _in_some_order(items, near, goal, orders), goal)
-    if arena_end(items, offsets) > goal:
+    offsets = shrink(items, near, _in_some_order(items, near, goal, orders), goal, below)
+    if goal < arena_end(items, offsets) < below:
         offsets, goal = improve(items, forbidden, offsets, goal)
     return Placement(tuple(offsets), arena_end(items, offsets), goal)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -70,19 +71,20 @@ def plan(
     alignment_bytes: int = 4,
     rows: Sequence[Rows | None] = (),
     runs: Sequence[Run] = (),
+    below: float = math.inf,
 ) -> Plan:
     """The smallest plan that a bounded search finds; the same graph always gets the same one.
 
     What is joined or cut along its outermost axis is not moved, unless a plan that moves it is smaller. The nodes of
-    `runs` are computed row by row, by these `rows`.
+    `runs` are computed row by row, by these `rows`. A plan of `below` bytes or more need not be the smallest.
     """
     fixed = frozenset(t for run in runs for t in (*run.read, *run.loose, graph.nodes[run.last].outputs[0]))
     aliases = storage(graph, alignment_bytes, joined=False)
     joined = storage(graph, alignment_bytes, fixed=fixed)
-    found = _plan(graph, kernels, rows, runs, joined, alignment_bytes)
+    found = _plan(graph, kernels, rows, runs, joined, alignment_bytes, below)
     if joined.moved == aliases.moved:
         return found
-    other = _plan(graph, kernels, rows, runs, aliases, alignment_bytes)
+    other = _plan(graph, kernels, rows, runs, aliases, alignment_bytes, min(below, found.arena_bytes))
     return min(found, other, key=lambda plan: plan.arena_bytes)
 
 
@@ -130,12 +132,13 @@ def _plan(
     runs: Sequence[Run],
     places: Storage,
     alignment_bytes: int,
+    below: float,
 ) -> Plan:
     called = [None if i in places.moved else kernel for i, kernel in enumerate(kernels)]
     planned = schedule(graph, called, rows, runs)
     wanted = buffers(graph, planned, places)
     items, limits = _items(wanted, alignment_bytes), forbidden(graph, planned, wanted)
-    found = place(items, limits, orders=_orders(wanted))
+    found = place(items, limits, _orders(wanted), below)
     placed = list(zip(wanted, found.offsets, strict=True))
     made = as_plan(
         placed, alignment_bytes, found.lower_bound, places.moved, _busiest(wanted, items, limits, found.lower_bound)
