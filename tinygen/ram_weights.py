@@ -34,6 +34,7 @@ AT_ONCE: Mapping[str, int] = MappingProxyType(
         "conv_2d.winograd.dsp": 32,
         "conv_2d.winograd.v6m": ALL,
         "conv_2d.widened.v6m": ALL,
+        "conv_2d.pairs.packed.v7m": 16,
         "conv_2d.pairs.v7m": 16,
     }
 )

@@ -85,20 +85,31 @@ class Blocks:
 
 
 def applies(context: Context) -> bool:
-    """One group, a block of channels or more, some outputs, gaps that the kernel knows, scales proved exact."""
-    if context.input(1).shape[3] != context.input(0).shape[3]:
-        return False
-    return _fits(context, CONVOLUTION)
+    """What the kernel can do, of so many outputs that it is worth spreading the weights."""
+    return _has_outputs(context) and is_possible(context)
 
 
 def rows_apply(context: Context) -> bool:
     """A fully connected layer of some rows, which are the pixels of a 1x1 convolution."""
+    return _has_outputs(context) and are_rows_possible(context)
+
+
+def is_possible(context: Context) -> bool:
+    """One group, a block of channels or more, gaps that the kernel knows, scales proved exact."""
+    return context.input(1).shape[3] == context.input(0).shape[3] and _fits(context, CONVOLUTION)
+
+
+def are_rows_possible(context: Context) -> bool:
+    """The same of a fully connected layer, which may have one row."""
     return not weighted.weights_zero_point(context, FULLY_CONNECTED) and _fits(context, FULLY_CONNECTED)
 
 
+def _has_outputs(context: Context) -> bool:
+    return bool(context.output.size >= LEAST_OUTPUTS * context.output.shape[-1])
+
+
 def _fits(context: Context, operands: weighted.Operands) -> bool:
-    channels = context.output.shape[-1]
-    if channels < CHANNELS or context.output.size < LEAST_OUTPUTS * channels:
+    if context.output.shape[-1] < CHANNELS:
         return False
     if any(_places(layout).max() >= 1 << WORD_BITS - PLACE_SHIFT for layout in _layouts(context)):
         return False
