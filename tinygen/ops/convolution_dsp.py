@@ -20,8 +20,8 @@ from tinygen.ops.window import convolution_geometry
 
 TEMPLATE = "kernels/conv_2d.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
-MOST_TAPS = 24
-"""Pairs of inputs under one output that are printed one after another: 1.3 kB of instructions; more become a loop."""
+MOST_TAPS = 12
+"""Pairs of inputs under one output that are printed one after another: 0.7 kB of instructions; more become a loop."""
 MOST_COPIES = 12
 """Words of four inputs, or bytes, that are widened one after another."""
 
