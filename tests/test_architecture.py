@@ -24,6 +24,7 @@ LAYERS = (
     ("passes",),
     ("memory", "reference"),
     ("variants",),
+    ("leaner",),
     ("planning",),
     ("stages",),
     ("patching",),

@@ -17,6 +17,8 @@ from tests.test_convolution_dsp import TEMPLATE as PAIRS
 from tests.test_generated_c import check_sanitized
 from tinygen.ops import convolution_chain_dsp
 
+pytestmark = pytest.mark.usefixtures("every_function")
+
 KERNEL = "tg_conv_2d_chain_dsp_s8"
 
 
@@ -110,7 +112,7 @@ def test_rows(seed: int, always: None) -> None:
 
 
 def test_every_word_of_a_loop(always: None) -> None:
-    """Rounds of one word to eight."""
+    """Rounds of two words to six."""
     build = ModelBuilder()
     for depth, kernel in (
         (4, (1, 2)),
@@ -119,11 +121,11 @@ def test_every_word_of_a_loop(always: None) -> None:
         (36, (2, 2)),
         (28, (1, 5)),
         (40, (3, 3)),
-        (16, (3, 3)),
+        (8, (1, 3)),
     ):
         convolution(build, (1, 3, 6, depth), 4, kernel, slope=0.001)
     functions = check(build, samples=1).program.functions
-    assert {function.values["words_a_round"] for function in functions} == {2, 4, 8}
+    assert {function.values["words_a_round"] for function in functions} == {2, 4, 6}
 
 
 def test_layers_with_the_same_window_share_a_function() -> None:
@@ -134,6 +136,17 @@ def test_layers_with_the_same_window_share_a_function() -> None:
     whole, rows = check(build, samples=1), by_rows(layers(build.finish(), BOARDS[0]))
     assert set(forms(whole, KERNEL)) == {"roundings"}
     assert len(whole.program.functions) == len(rows.program.functions) == 1
+
+
+def test_two_roundings_in_place_of_one_multiplication(always: None) -> None:
+    """What layers of all scalings can share: whole, by rows, and over its input."""
+    net = layers(random_layers(8, 10).finish(), BOARDS[0])
+    assert "line" in {choice.kernel.values["finish"]["form"] for choice in net.choices}
+    shared = net.of_variant({"conv_2d": "chain_shared_dsp"})
+    finishes = [choice.kernel.values["finish"] for choice in shared.choices]
+    assert all(finish["form"] == "roundings" and finish["shift"] is None for finish in finishes)
+    check_rows(shared)
+    assert check_tight(shared, samples=12) >= 4
 
 
 def test_far_columns(always: None) -> None:

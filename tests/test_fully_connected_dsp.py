@@ -15,6 +15,8 @@ from tests.oracles import check_model
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
+pytestmark = pytest.mark.usefixtures("every_function")
+
 KERNEL = "tg_matrix_vector_dsp_s8"
 ROWS_KERNEL = "tg_fully_connected_pointwise_dsp_s8"
 

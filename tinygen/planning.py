@@ -13,6 +13,7 @@ import numpy as np
 from tinygen import ops
 from tinygen.errors import ModelError
 from tinygen.ir import Graph
+from tinygen.leaner import leaner
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
 from tinygen.memory.streaming import Known, Streaming, price, streamings
@@ -59,8 +60,7 @@ def plan_for(
     Several inputs are then the same one, given several times.
     """
     choices = choose(graph, numerics, core, optimize)
-    if optimize is Optimize.FASTEST:
-        choices = faster(graph, core, choices, room)
+    choices = faster(graph, core, choices, room) if optimize is Optimize.FASTEST else leaner(choices, core)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     known: dict[Any, Any] = {}
     can_feed = not given or len({graph.tensors[tensor].source for tensor in graph.inputs}) == 1

@@ -138,7 +138,7 @@ def _choice(context: Context, features: frozenset[str]) -> Choice | None:
     spec = ops.SPECS[context.node.op]
     if spec.alias:
         return None
-    return _of(context, spec.variant_for(context, features))
+    return choice_of(context, spec.variant_for(context, features))
 
 
 def _compact(context: Context, features: frozenset[str]) -> Choice | None:
@@ -148,15 +148,17 @@ def _compact(context: Context, features: frozenset[str]) -> Choice | None:
         return None
     variants = ops.SPECS[context.node.op].compact
     variant = next((v for v in variants if v.features == best.variant.features and v.fits(context, features)), None)
-    choice = _of(context, variant) if variant else best
-    return choice if _constant_bytes(best) - _constant_bytes(choice) >= LEAST_SAVED_BYTES else best
+    choice = choice_of(context, variant) if variant else best
+    return choice if constant_bytes(best) - constant_bytes(choice) >= LEAST_SAVED_BYTES else best
 
 
-def _constant_bytes(choice: Choice) -> int:
+def constant_bytes(choice: Choice) -> int:
+    """Of its arrays in flash."""
     return sum(constant.data.nbytes for constant in choice.kernel.constants)
 
 
-def _of(context: Context, variant: Variant) -> Choice:
+def choice_of(context: Context, variant: Variant) -> Choice:
+    """A node's kernel by one variant."""
     return Choice(context, variant, (variant.params or ops.SPECS[context.node.op].params)(context))
 
 
@@ -173,7 +175,7 @@ def faster(graph: Graph, core: Core, choices: Choices, room: Room) -> Choices:
             if present is None or saved <= best.get(index, 0):
                 continue
             variant = ops.SPECS[present.context.node.op].fast[place]
-            changed = (*choices[:index], _of(present.context, variant), *choices[index + 1 :])
+            changed = (*choices[:index], choice_of(present.context, variant), *choices[index + 1 :])
             if _fits(graph, core, changed, index, room):
                 choices, best[index] = changed, saved
     return choices
@@ -189,7 +191,7 @@ def _saved(choice: Choice, place: int, core: Core) -> float:
 
 
 def _fits(graph: Graph, core: Core, choices: Choices, step: int, room: Room) -> bool:
-    constant_bytes = sum(_constant_bytes(choice) for choice in choices if choice)
+    constant_bytes = sum(constant_bytes(choice) for choice in choices if choice)
     ram_bytes = needed(graph, kernels(choices), core.alignment_bytes, step)
     return constant_bytes <= room.flash_bytes and ram_bytes <= room.ram_bytes
 
@@ -208,7 +210,7 @@ def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: f
     for variant in variants[variants.index(present.variant) + 1 :]:
         extra = price(variant.features).of(cost) - price(present.variant.features).of(cost)
         if extra <= most_cycles and variant.fits(present.context, core.features):
-            changed = (*choices[:step], _of(present.context, variant), *choices[step + 1 :])
+            changed = (*choices[:step], choice_of(present.context, variant), *choices[step + 1 :])
             if needed(graph, kernels(changed), core.alignment_bytes, step) < least:
                 return changed, max(0.0, extra)
     return None

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from unittest import mock
 
-from tinygen import ops, target
+from tinygen import leaner, ops, target
 from tinygen.budget import weigh
 from tinygen.driver import Compiled, Model, compile_model
 from tinygen.footprint.measure import measure as measure_footprint
@@ -67,11 +67,13 @@ def board_of(core: str) -> Target:
 def cost(data: bytes, board: Target, variant: str | None = None, settings: Settings | None = None) -> Cost:
     """What the network takes with the best kernels, or each layer with `variant` where it has it, under `settings`.
 
-    Each layer is computed as a whole, not row by row, so that its kernel is what is measured.
+    Each layer is computed as a whole, not row by row, so that its kernel is what is measured; no leaner one takes the
+    place of a `variant`.
     """
     model = Model("net.tflite", data, tflite.read(data, "net.tflite"))
     whole = mock.patch.object(Choice, "rows", None)
-    with _set(settings or {}), whole, mock.patch.object(OpSpec, "variant_for", _preferring(variant)):
+    as_asked = mock.patch.object(leaner, "CYCLES_A_BYTE", 0 if variant else leaner.CYCLES_A_BYTE)
+    with _set(settings or {}), whole, as_asked, mock.patch.object(OpSpec, "variant_for", _preferring(variant)):
         compiled = compile_model(model, board, "net")
         footprint = measure_footprint(compiled, board)
         return Cost(profile(compiled, board, weigh(compiled, board, footprint), 0), compiled)

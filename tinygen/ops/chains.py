@@ -70,6 +70,12 @@ def finish(context: Context, scaling: weighted.Scaling, found: Sums, steps: Step
     return None if exact is None else _of_roundings(exact, found)
 
 
+def by_channel(context: Context, scaling: weighted.Scaling, found: Sums) -> Finish | None:
+    """Two roundings with a shift of each channel: what layers of all scalings share; None where that is not exact."""
+    exact = _roundings(context, scaling, found)
+    return None if exact is None else _of_roundings(exact, found, shared=True)
+
+
 def _roundings(context: Context, scaling: weighted.Scaling, found: Sums) -> Roundings | None:
     """Two roundings as they are, of 256 times a sum with its bias: that is an int32 too."""
     if np.abs(np.stack(found.range) + found.bias).max() >= SUM_LIMIT or np.abs(found.bias).max() >= SUM_LIMIT:
@@ -84,9 +90,9 @@ def _of_line(line: Line, found: Sums) -> Finish:
     return Finish(values, _start(offset, found), line.multiplier, fraction)
 
 
-def _of_roundings(exact: Roundings, found: Sums) -> Finish:
+def _of_roundings(exact: Roundings, found: Sums, shared: bool = False) -> Finish:
     """`addend` is the layer's; or, where each channel has a shift, twice the zero point and 1, shifted by one less."""
-    one = bool(np.all(exact.shift == exact.shift[0]))
+    one = not shared and bool(np.all(exact.shift == exact.shift[0]))
     values = {
         "form": "roundings",
         "addend": int(exact.addend[0]) if one else int(exact.addend[0] >> exact.shift[0] - 1),

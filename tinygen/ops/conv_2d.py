@@ -44,7 +44,7 @@ from tinygen.ops import (
     winograd_dsp,
     winograd_v6m,
 )
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Rows, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, Leaner, OpSpec, Rows, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 from tinygen.ops.window_walk import Span
 
@@ -292,6 +292,20 @@ VARIANTS = (
         convolution_chain_dsp.applies,
         convolution_chain_dsp.params,
         convolution_chain_rows_dsp.rows,
+        leaner=Leaner(
+            "chain_shared_dsp",
+            convolution_chain_dsp.CODE_BYTES,
+            convolution_chain_dsp.CODE_BYTES,
+            convolution_chain_dsp.shared_cycles,
+        ),
+    ),
+    _variant(
+        "dsp",
+        "chain_shared_dsp",
+        convolution_chain_dsp.TEMPLATE,
+        convolution_chain_dsp.shared_applies,
+        convolution_chain_dsp.shared_params,
+        convolution_chain_rows_dsp.shared_rows,
     ),
     _variant(
         "dsp",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,28 @@ from tinygen.ops import chains, dsp, weighted, window_walk
 from tinygen.ops.convolution_layout import CHANNELS as PAIRED_CHANNELS
 from tinygen.ops.convolution_layout import MOST_OFFSET, Axis, Layout, distances, layout_of, layouts
 from tinygen.ops.pointwise_chain_dsp import CHANNELS, WORD_BYTES, block_starts
-from tinygen.ops.spec import Constant, Context, Kernel, Overlap
+from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.ops.window import convolution_geometry
 
 TEMPLATE = "kernels/conv_2d.chain.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 LINKS = chains.OUTPUTS - 1
-MOST_TAPS = 24
-"""Pairs of inputs under one output that are printed one after another: 1 kB of instructions; more become a loop."""
-MOST_WORDS = 8
-"""Of a column: the same where a tap is all of a word."""
+MOST_TAPS = 18
+MOST_WORDS = 6
+"""Pairs of inputs under one output, and words of a column, that are printed one after another; more become a loop.
+
+0.8 kB of instructions: a cache of 1 kB holds them.
+"""
 MOST_COLUMNS = 6
 """Columns that are paired in one loop: as many as the registers hold beside it."""
 TAP_CYCLES, STORE_CYCLES = 10, 80
 """Of a tap beside the loads of its inputs; of a block."""
 PAIR_CYCLES, COLUMN_CYCLES = 4.6, 7
 """Of a word of pairs; of finding out where a column lies."""
+ROUNDING_CYCLES = 3
+"""Of an output, by two roundings beside one multiplication."""
+CODE_BYTES = 1800
+"""About those of a function."""
 FEWER_CYCLES = 1.0
 """It must take less than so much of what byte pairs take."""
 
@@ -66,7 +72,23 @@ def applies(context: Context) -> bool:
     )
 
 
-def params(context: Context) -> Kernel:
+def shared_applies(context: Context) -> bool:
+    """The same, and two roundings are exact as they are: a shift for each channel, all else a word of the layer."""
+    found = dsp.sums(context, OPERANDS)
+    return applies(context) and chains.by_channel(context, weighted.fixed_point(context, OPERANDS), found) is not None
+
+
+def shared_cycles(context: Context) -> float:
+    """About what it takes more to store two roundings."""
+    return ROUNDING_CYCLES * context.output.size
+
+
+def shared_params(context: Context) -> Kernel:
+    """Those of `params` for two roundings."""
+    return params(context, shared=True)
+
+
+def params(context: Context, shared: bool = False) -> Kernel:
     """Numbers for the template, the words of the layer and of all blocks, and room for what lies under four outputs."""
     layout, window = ways(context)[0], convolution_geometry(context)
     x, filters = context.input(0), context.output.shape[3]
@@ -77,7 +99,7 @@ def params(context: Context) -> Kernel:
     if x.shape[0] > 1:
         values |= {"in_elements": x.size // x.shape[0], "out_elements": context.output.size // x.shape[0]}
     rule = window_walk.by_groups(context, window, chains.OUTPUTS, layout.turned)
-    return kernel(context, layout, values, sizes, far["pixel_bytes"], (rule,))
+    return replace(kernel(context, layout, values, sizes, far["pixel_bytes"], shared), overlaps=(rule,))
 
 
 def cycles(context: Context) -> float:
@@ -91,12 +113,16 @@ def kernel(
     more: Mapping[str, Any],
     sizes: list[int],
     pixel_bytes: int,
-    rules: tuple[Overlap, ...] = (),
+    shared: bool,
 ) -> Kernel:
     """Numbers with `more` values, and words with more `sizes`."""
     x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     scaling = weighted.fixed_point(context, OPERANDS)
-    finish = chains.finish(context, scaling, found, dsp.two_roundings(context, OPERANDS, found))
+    finish = (
+        chains.by_channel(context, scaling, found)
+        if shared
+        else chains.finish(context, scaling, found, dsp.two_roundings(context, OPERANDS, found))
+    )
     assert finish is not None  # proved by applies
     firsts = block_starts(len(found.rows))
     blocks = chains.words(found, finish, layout.order, firsts)
@@ -119,7 +145,7 @@ def kernel(
         **more,
     }
     words = np.concatenate([header, blocks]).astype(np.int32)
-    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes(layout), rules)
+    return Kernel(values, (0,), (Constant("words", words),), scratch_bytes(layout))
 
 
 def scratch_bytes(layout: Layout) -> int:
@@ -158,7 +184,7 @@ def _loop(layout: Layout) -> dict[str, Any]:
     return {
         "places": len(order),
         "taps": taps,
-        "words_a_round": max(size for size in (2**power for power in range(8)) if size <= most and words % size == 0),
+        "words_a_round": max(size for size in range(1, most + 1) if words % size == 0),
     }
 
 

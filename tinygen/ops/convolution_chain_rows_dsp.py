@@ -10,7 +10,7 @@ from tinygen.ops.spec import Context, Rows
 from tinygen.ops.window import convolution_geometry
 
 
-def rows(context: Context) -> Rows | None:
+def rows(context: Context, shared: bool = False) -> Rows | None:
     """One row of the output; by byte pairs where it has fewer than four outputs."""
     layout = next((way for way in convolution_chain_dsp.ways(context) if not way.turned), None)
     if not window_rows.possible(context):
@@ -19,9 +19,14 @@ def rows(context: Context) -> Rows | None:
         return _rows_of_byte_pairs(context)
     filters, window = context.output.shape[3], convolution_geometry(context)
     values: dict[str, Any] = {"by_row": True, "turned": False, "batches": 1, "apart": window_rows.APART}
-    kernel = convolution_chain_dsp.kernel(context, layout, values, [], filters)
+    kernel = convolution_chain_dsp.kernel(context, layout, values, [], filters, shared)
     extra = convolution_chain_dsp.cycles_of(layout, filters) - convolution_chain_dsp.cycles(context)
     return window_rows.rows(window, kernel, convolution_chain_dsp.TEMPLATE, copies=False, extra_cycles=round(extra))
+
+
+def shared_rows(context: Context) -> Rows | None:
+    """The same for two roundings."""
+    return rows(context, shared=True)
 
 
 def _rows_of_byte_pairs(context: Context) -> Rows | None:

@@ -29,7 +29,7 @@ from tinygen.ops import (
     sparse_weights,
     weighted,
 )
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Options, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, Leaner, OpSpec, Options, Variant
 from tinygen.quant import Numerics
 
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
@@ -189,6 +189,9 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             fully_connected_dsp.applies,
             fully_connected_dsp.params,
+            leaner=Leaner(
+                "c", fully_connected_dsp.CODE_BYTES, fully_connected_dsp.PLAIN_BYTES, fully_connected_dsp.plain_cycles
+            ),
         ),
         Variant(
             "direct_dsp",

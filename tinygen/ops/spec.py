@@ -191,6 +191,19 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Leaner:
+    """Another variant of an operator whose function is shorter, or one that more layers share."""
+
+    variant: str
+    code_bytes: int
+    """About what the function takes that this variant has no need of."""
+    own_bytes: int
+    """About what its own takes, where no other layer has it."""
+    extra_cycles: Callable[[Context], float]
+    """About what a layer takes more with it."""
+
+
+@dataclass(frozen=True)
 class Variant:
     """One way to compute an operator, for targets with `features`; `when` states its special case.
 
@@ -210,6 +223,8 @@ class Variant:
     """What a block takes that is not full, of the time of a full one."""
     saves: Callable[[Context], float] | None = None
     """About the cycles that it takes less than the others; of those that are not for every board."""
+    leaner: Leaner | None = None
+    """What takes its place where its function saves too little for its bytes."""
     wide: bool = False
     """Whether it is for activations of 16 bits as well: those that ask for features are not, unless they say so."""
 

@@ -1,0 +1,84 @@
+"""Functions that save too little for their bytes, and what takes their place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.dsp import NONE, RELU, check, compiled
+from tests.modelbuilder import ModelBuilder
+from tests.test_convolution_dsp import convolution
+from tests.test_fully_connected_dsp import dense
+from tinygen import leaner
+from tinygen.driver import Compiled
+
+CHAIN = "kernels/conv_2d.chain.dsp.c.j2"
+MATRIX, PLAIN = "kernels/matrix_vector.dsp.c.j2", "kernels/fully_connected.c.j2"
+
+
+def templates(result: Compiled) -> list[str]:
+    """Of the functions."""
+    return [function.template for function in result.program.functions]
+
+
+def forms(result: Compiled) -> list[str]:
+    """How each function of chained outputs stores them."""
+    values = [function.values for function in result.program.functions if function.template == CHAIN]
+    return sorted(value["finish"]["form"] for value in values)
+
+
+def residual(build: ModelBuilder, zero_points: tuple[int, ...], rows: int = 3) -> None:
+    """Layers with one window, outputs of one sign (-128) or of both."""
+    for zero in zero_points:
+        activation = RELU if zero == -128 else NONE
+        slope = {"slope": 0.002, "scale_spread": 3.0}
+        convolution(build, (1, rows, 16, 8), 8, activation=activation, y_zero=zero, **slope)
+
+
+def test_a_small_matrix_is_plain_c() -> None:
+    build = ModelBuilder()
+    dense(build, 64, 12)
+    assert templates(check(build)) == [PLAIN]
+
+
+def test_a_large_matrix_or_several_small_ones_pay_for_a_function() -> None:
+    large, small = ModelBuilder(), ModelBuilder()
+    dense(large, 640, 128, slope=0.0005)
+    for _ in range(6):
+        dense(small, 64, 16)
+    assert templates(compiled(large)) == templates(check(small, samples=1)) == [MATRIX]
+
+
+def test_one_form_for_layers_that_can_share_it() -> None:
+    """Two roundings, where other layers need them; else one multiplication, which takes fewer cycles."""
+    alone, beside = ModelBuilder(), ModelBuilder()
+    residual(alone, (-128, -128))
+    residual(beside, (-128, 3))
+    assert forms(compiled(alone)) == ["line"]
+    assert forms(check(beside)) == ["roundings"]
+
+
+def test_many_outputs_pay_for_a_function_of_their_own() -> None:
+    build = ModelBuilder()
+    residual(build, (-128,), rows=200)
+    residual(build, (3,))
+    assert forms(compiled(build)) == ["line", "roundings"]
+
+
+def test_what_a_byte_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing: nothing changes. Much: whatever saves bytes."""
+    build = ModelBuilder(np.random.default_rng(3))
+    dense(build, 640, 128, slope=0.0005)
+    residual(build, (-128, 3), rows=200)
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 0)
+    assert forms(compiled(build)) == ["line", "roundings"]
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 10**6)
+    found = compiled(build)
+    assert forms(found) == ["roundings"] and set(templates(found)) == {CHAIN, PLAIN}
+
+
+def test_cores_without_such_kernels() -> None:
+    build = ModelBuilder()
+    dense(build, 64, 12)
+    residual(build, (-128, 3))
+    check(build, ["pico", "mps2-an385"], samples=1)
