@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scripts import patches
 from tests.branchy_models import activation, both, convolution, depthwise, join, mean, unary
 from tests.modelbuilder import ModelBuilder, Value
 from tests.tagged_arena import TaggedModel
@@ -173,3 +175,13 @@ def test_feed_times_on_the_command_line(tmp_path: Path) -> None:
     assert "#define NET_INPUT_0_PASSES 2\n" in header and "all of which are given 2 times" in header
     strips = [one for one in made["memory"]["rows"] if "columns" in one["first"]]
     assert len(strips) == 2 and all(one["bytes"] < one["whole_bytes"] for one in strips)
+
+
+def test_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What strips bring is told beside what rows alone need."""
+    (tmp_path / "net.tflite").write_bytes(wide(1, 96))
+    assert patches.main([str(tmp_path / "net.tflite"), "--strips", "3"]) == 0
+    name, image, _, fed, _, strips = (cell.strip() for cell in capsys.readouterr().out.splitlines()[2].split("|")[1:-1])
+    found = re.fullmatch(r"([\d,]+) \(3 strips up to operator \d+ \w+, 1\.\d\dx\)", strips)
+    assert (name, image) == ("net", f"{12 * 96 * 1:,}") and found
+    assert int(found[1].replace(",", "")) < 0.7 * int(fed.replace(",", ""))
