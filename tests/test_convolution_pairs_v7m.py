@@ -103,8 +103,8 @@ def test_weights_and_inputs_at_their_ends(weight: int, x_zero: int) -> None:
     bias = [2**29 - reach, reach - 2**29, 0, 1000, -1000, 40000]
     signs = np.sign(build.rng.integers(0, 2, (6, 1, 1, 64)) - 0.5).astype(int)
     for data in (weight, np.clip(weight * signs, -128, 127), np.where(signs > 0, weight, 0)):
-        pointwise(build, (1, 2, 3, 64), 6, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
-        pointwise(build, (1, 2, 3, 64), 6, y_zero=5, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+        pointwise(build, (1, 1, 40, 64), 6, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
+        pointwise(build, (1, 1, 40, 64), 6, y_zero=5, weights=data, bias=bias, slope=1e-3, x_zero=x_zero)
     values(check(build, 6), CONVOLUTION)
 
 
