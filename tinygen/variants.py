@@ -191,9 +191,9 @@ def _saved(choice: Choice, place: int, core: Core) -> float:
 
 
 def _fits(graph: Graph, core: Core, choices: Choices, step: int, room: Room) -> bool:
-    constant_bytes = sum(constant_bytes(choice) for choice in choices if choice)
+    flash_bytes = sum(constant_bytes(choice) for choice in choices if choice)
     ram_bytes = needed(graph, kernels(choices), core.alignment_bytes, step)
-    return constant_bytes <= room.flash_bytes and ram_bytes <= room.ram_bytes
+    return flash_bytes <= room.flash_bytes and ram_bytes <= room.ram_bytes
 
 
 def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: float) -> tuple[Choices, float] | None:
