@@ -163,7 +163,7 @@ class _Strips:
         if done is None:
             return own
         joined = self.result if whole else self._new(self.result, (0, span[1]))
-        location = f"{self.source.nodes[self.stage.last].location}, joined"
+        location = f"{self.source.nodes[self.stage.last].location} joined"
         self._append(Node("concatenation", (done, own), (joined,), Concatenation(WIDTH, "NONE"), location))
         return joined
 
@@ -181,7 +181,7 @@ class _Strips:
         context = context_of(self.source, node, Numerics.TFLITE)
         columns = _columns(context, wanted)
         inputs = tuple(self._cut(*held[t], columns, t, node) if t in held else t for t in node.inputs)
-        location = f"{node.location}, columns {wanted[0]} to {wanted[1] - 1}"
+        location = f"{node.location} columns {wanted[0]} to {wanted[1] - 1}"
         attributes = _on_strip(context, wanted) if node.op in WINDOWED else node.attributes
         self._append(Node(node.op, inputs, (made,), attributes, location))
 
@@ -191,7 +191,7 @@ class _Strips:
             return tensor
         part = self._new(of, columns)
         begin, size = self._constant([0, 0, columns[0] - there[0], 0]), self._constant(self.tensors[part].shape)
-        location = f"{node.location}, its columns {columns[0]} to {columns[1] - 1}"
+        location = f"{node.location} input columns {columns[0]} to {columns[1] - 1}"
         self._append(Node("slice", (tensor, begin, size), (part,), NoAttributes(), location))
         return part
 
