@@ -23,7 +23,8 @@ from tinygen.errors import TinygenError
 from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.memory.order import in_best_order
-from tinygen.memory.streaming import price, streamings
+from tinygen.memory.prices import prices
+from tinygen.memory.streaming import streamings
 from tinygen.quant import Numerics
 from tinygen.stages import Stages
 from tinygen.variants import kernels
@@ -83,7 +84,7 @@ def _row(name: str, stages: Stages, most: int, most_macs: float) -> str:
 def _rows_alone(stages: Stages, fed: bool) -> int:
     """The least that runs of rows need."""
     rows = [choice.rows if choice else None for choice in stages.choices]
-    found = streamings(stages.graph, kernels(stages.choices), rows, price(stages.core.features), given=fed)
+    found = streamings(stages.graph, kernels(stages.choices), rows, prices(stages.core.features).row, given=fed)
     return min(way.live_bytes for way in found)
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from tests.branchy_models import rows_network
 from tests.test_cli import as_json
 from tests.test_streaming import compiled
+from tinygen import ops
 from tinygen.arena import arena
 from tinygen.inspection import inspect
+from tinygen.memory.prices import DEARER, cycles, prices
+from tinygen.ops.spec import Cost
 from tinygen.variants import Optimize
 
 
@@ -40,3 +43,25 @@ def test_options_of_a_model(tmp_path: Path) -> None:
     assert as_json("inspect", path)["options"][-1]["bytes"] == found[-1].bytes
     run = as_json("compile", path, "--board", "nucleo_l4r5zi", "--optimize", "ram", "--output", tmp_path / "out")
     assert {"first", "last", "bytes", "whole_bytes", "extra_percent"} == set(run["memory"]["rows"][0])
+
+
+def test_plain_c_costs_most_where_multiplications_do() -> None:
+    """A depthwise convolution of 10,000 outputs, on cores that could compute it otherwise."""
+    cost, variants = Cost(macs=90_000, outputs=10_000), ops.SPECS["depthwise_conv_2d"].variants
+    plain = variants[-1]
+    for feature, least in (("armv6m", 5), ("armv7m", 4), ("dsp", 8), ("mve", 15)):
+        core = frozenset({feature})
+        own = next(variant for variant in variants if variant.features == core)
+        assert cycles(plain, cost, core, lone=True) > least * cycles(own, cost, core, lone=True)
+        assert cycles(plain, cost, core, lone=True) > cycles(plain, cost, core, lone=False)
+        assert cycles(own, cost, core, lone=True) == cycles(own, cost, core | {"other"}, lone=True)
+
+
+def test_dearer_kernels_exist() -> None:
+    """Each takes more than the first variant for the same instructions."""
+    templates = {f"kernels/{name}.c.j2" for name in DEARER}
+    variants = [variant for spec in ops.SPECS.values() for variant in spec.variants]
+    assert templates <= {variant.template for variant in variants} and min(DEARER.values()) > 1
+    cost = Cost(macs=9_000, outputs=100)
+    for variant in (variant for variant in variants if variant.template in templates):
+        assert cycles(variant, cost, frozenset(), lone=False) > prices(variant.features).own.of(cost)

@@ -11,9 +11,10 @@ from dataclasses import replace
 from tinygen.ir import Graph
 from tinygen.memory.live import live_bytes
 from tinygen.memory.plan import Plan, plan
+from tinygen.memory.prices import prices
 from tinygen.memory.rows import Event, Priced, Run, run
 from tinygen.memory.schedule import schedule
-from tinygen.memory.streaming import extra_cycles, price
+from tinygen.memory.streaming import extra_cycles
 from tinygen.memory.views import storage
 from tinygen.ops.spec import Rows
 from tinygen.passes.strips import Stage, in_strips
@@ -93,7 +94,7 @@ def _priced(
     for one in runs:
         at = [number for number, moment in enumerate(by_rows.moments) if one.first <= moment.node <= one.last]
         needed = int(live[at[0] + 1 : at[-1] + 2].max())
-        extra = extra_cycles(cut, rows, price(core.features), one.first, one.last)
+        extra = extra_cycles(cut, rows, prices(core.features).row, one.first, one.last)
         yield Priced(one, needed, whole_bytes, again + extra)
 
 

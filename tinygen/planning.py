@@ -10,17 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import ops
 from tinygen.errors import ModelError
 from tinygen.ir import Graph
 from tinygen.leaner import leaner
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
-from tinygen.memory.streaming import Known, Streaming, price, streamings
+from tinygen.memory.prices import prices
+from tinygen.memory.streaming import Known, Streaming, streamings
 from tinygen.ops.spec import Rows
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.variants import ANY_ROOM, Choices, Optimize, Room, choose, faster, frugal, kernels, plain_choices
+from tinygen.variants import (
+    ANY_ROOM,
+    Choices,
+    Optimize,
+    Room,
+    choose,
+    cycles_of,
+    faster,
+    frugal,
+    kernels,
+    plain_choices,
+)
 
 MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
     {
@@ -92,14 +103,13 @@ def plan_for(
 def options(graph: Graph, numerics: Numerics, core: Core) -> tuple[float, list[Streaming]]:
     """About the cycles of an inference, and what rows make of its RAM: fewer bytes for more cycles, none first."""
     choices = choose(graph, numerics, core, Optimize.SPEED)
-    found = streamings(graph, kernels(choices), _rows(choices), price(core.features))
+    found = streamings(graph, kernels(choices), _rows(choices), prices(core.features).row)
     return whole_cycles(choices, core), found
 
 
 def whole_cycles(choices: Choices, core: Core) -> float:
     """About the cycles of an inference with these kernels on a core."""
-    chosen = (choice for choice in choices if choice)
-    return sum(price(c.variant.features).of(ops.SPECS[c.context.node.op].cost(c.context)) for c in chosen)
+    return sum(cycles_of(choice.context, choice.variant, core.features) for choice in choices if choice)
 
 
 def _with_runs(
@@ -140,7 +150,7 @@ def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, 
         found: list[_Way] = []
         for form in forms:
             told = Known([(c.variant.name, c.large is None) if c else None for c in form], known)
-            made = streamings(graph, kernels(form), _rows(form), price(core.features), limit, given, told)
+            made = streamings(graph, kernels(form), _rows(form), prices(core.features).row, limit, given, told)
             found += [_Way(form, streaming) for streaming in made]
         if found:
             break

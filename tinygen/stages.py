@@ -8,9 +8,10 @@ from functools import cached_property
 from tinygen import ops
 from tinygen.ir import Graph, Node
 from tinygen.memory.live import live_bytes
+from tinygen.memory.prices import prices
 from tinygen.memory.rows import run
 from tinygen.memory.schedule import schedule
-from tinygen.memory.streaming import price, streamings
+from tinygen.memory.streaming import streamings
 from tinygen.memory.views import storage
 from tinygen.ops.spec import Rows, context_of
 from tinygen.passes.strips import WIDTH, Stage, can_end, in_strips, possible
@@ -92,7 +93,7 @@ class Stages:
         if last not in self._behind:
             rest, choices = behind(self.graph, last), self.choices[last + 1 :]
             rows = [choice.rows if choice else None for choice in choices]
-            found = streamings(rest, kernels(choices), rows, price(self.core.features))
+            found = streamings(rest, kernels(choices), rows, prices(self.core.features).row)
             self._behind[last] = min(way.live_bytes for way in found)
         return self._behind[last]
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from tinygen import ops
 from tinygen.ir import Graph
 from tinygen.memory.plan import needed
-from tinygen.memory.streaming import price
+from tinygen.memory.prices import cycles
 from tinygen.ops import pixelwise
 from tinygen.ops.spec import Context, Kernel, Rows, Variant, context_of
 from tinygen.quant import Numerics
@@ -91,10 +91,10 @@ def _rows(context: Context, variant: Variant) -> Rows | None:
 def _plain_rows(context: Context, variant: Variant) -> Rows | None:
     """A node's rows by plain C, where `variant` has none; the cycles that this takes are what its rows take more."""
     spec = ops.SPECS[context.node.op]
-    cost = spec.cost(context)
     for plain in spec.variants:
         if plain.fits(context, PLAIN) and (found := _rows(context, plain)):
-            more = price(plain.features).of(cost) - price(variant.features).of(cost)
+            core = variant.features
+            more = cycles_of(context, plain, core) - cycles_of(context, variant, core)
             return replace(found, extra_cycles=found.extra_cycles + round(more))
     return None
 
@@ -196,6 +196,12 @@ def _fits(graph: Graph, core: Core, choices: Choices, step: int, room: Room) -> 
     return flash_bytes <= room.flash_bytes and ram_bytes <= room.ram_bytes
 
 
+def cycles_of(context: Context, variant: Variant, features: frozenset[str]) -> float:
+    """About the cycles of a node by one variant, on a core with these features."""
+    cost = ops.SPECS[context.node.op].cost(context)
+    return cycles(variant, cost, features, lone=context.node.op == "depthwise_conv_2d")
+
+
 def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: float) -> tuple[Choices, float] | None:
     """The choices with another kernel for node `step`, and about the cycles that it takes more; None if there is none.
 
@@ -205,10 +211,10 @@ def frugal(graph: Graph, core: Core, choices: Choices, step: int, most_cycles: f
     if present is None:
         return None
     least = needed(graph, kernels(choices), core.alignment_bytes, step)
-    cost = ops.SPECS[present.context.node.op].cost(present.context)
     variants = ops.SPECS[present.context.node.op].variants
+    now = cycles_of(present.context, present.variant, core.features)
     for variant in variants[variants.index(present.variant) + 1 :]:
-        extra = price(variant.features).of(cost) - price(present.variant.features).of(cost)
+        extra = cycles_of(present.context, variant, core.features) - now
         if extra <= most_cycles and variant.fits(present.context, core.features):
             changed = (*choices[:step], choice_of(present.context, variant), *choices[step + 1 :])
             if needed(graph, kernels(changed), core.alignment_bytes, step) < least:

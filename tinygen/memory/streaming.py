@@ -4,40 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from tinygen.ir import Graph
 from tinygen.memory.live import live_bytes
 from tinygen.memory.rows import GIVEN, Priced, Run, read_tensors, row_bytes, run, spans, takes_input, turns
 from tinygen.memory.schedule import schedule
 from tinygen.memory.views import Storage, storage
-from tinygen.ops.spec import Cost, Kernel, Rows
-
-
-@dataclass(frozen=True)
-class Price:
-    """About what a core takes, in cycles."""
-
-    mac: float
-    output: float
-    row: float
-    """To take the next event of a run and call its kernel."""
-
-    def of(self, cost: Cost) -> float:
-        """A node computed as a whole."""
-        return self.mac * cost.macs + self.output * cost.outputs
-
-
-PRICES: Mapping[str, Price] = MappingProxyType(
-    {
-        "mve": Price(0.14, 3.2, 20),
-        "dsp": Price(1.0, 6, 60),
-        "armv6m": Price(4, 20, 100),
-        "armv7m": Price(2.9, 20, 80),
-        "": Price(6, 20, 100),
-    }
-)
-"""Feature of a core -> its price, measured on the MLPerf Tiny models; the first that a core has."""
+from tinygen.ops.spec import Kernel, Rows
 
 
 @dataclass(frozen=True)
@@ -85,30 +58,25 @@ class Known:
     needs: dict[tuple[int, int | None, tuple[Hashable, ...]], tuple[int, Run]]
 
 
-def price(features: frozenset[str]) -> Price:
-    """Of a core with these features."""
-    return next(found for feature, found in PRICES.items() if feature in features or not feature)
-
-
 def streamings(
     graph: Graph,
     kernels: Sequence[Kernel | None],
     rows: Sequence[Rows | None],
-    paid: Price,
+    row_cycles: float,
     most_cycles: float = float("inf"),
     given: bool = False,
     known: Known | None = None,
 ) -> list[Streaming]:
     """The choices that are worth it: fewer bytes for more cycles, the cheapest first.
 
-    Each run costs at most `most_cycles` more. With `given`, there is a run for each input that takes it row by row.
-    `known` keeps what has been found of runs from one call to the next.
+    To take a row of a run costs `row_cycles`, each run at most `most_cycles` more. With `given`, there is a run for
+    each input that takes it row by row. `known` keeps what has been found of runs from one call to the next.
     """
     known = known or Known([None] * len(graph.nodes), {})
     places = storage(graph, 1, joined=False)
     live = live_bytes(graph, schedule(graph, kernels), places)
     alone = {node: int(live[node + 1]) for node in range(len(graph.nodes))}
-    candidates = [one for one in _candidates(graph, rows, paid, alone, given) if one.cycles <= most_cycles]
+    candidates = [one for one in _candidates(graph, rows, row_cycles, alone, given) if one.cycles <= most_cycles]
     found: dict[_Candidate, tuple[int, Run]] = {}
     while True:
         ways = _front(graph, candidates, alone, found, given)
@@ -154,7 +122,7 @@ def _priced(way: _Way, found: Mapping[_Candidate, tuple[int, Run]], alone: Mappi
 
 
 def _candidates(
-    graph: Graph, rows: Sequence[Rows | None], paid: Price, alone: Mapping[int, int], given: bool
+    graph: Graph, rows: Sequence[Rows | None], row_cycles: float, alone: Mapping[int, int], given: bool
 ) -> Iterator[_Candidate]:
     """The runs that may save something: a bound from below on what they need is under what their nodes need alone.
 
@@ -168,7 +136,7 @@ def _candidates(
         takes = len(read) == 1 and takes_input(graph, readers[read[0]], read[0], first, last)
         if takes or not read:
             taken = read[0] if takes else None
-            held, cycles = _held(graph, rows, first, last, taken), extra_cycles(graph, rows, paid, first, last)
+            held, cycles = _held(graph, rows, first, last, taken), extra_cycles(graph, rows, row_cycles, first, last)
             found.append(_Candidate(first, last, taken, held, cycles))
     least = dict(alone)
     for candidate in found:
@@ -206,10 +174,10 @@ def _present(rows: Rows | None) -> Rows:
     return rows
 
 
-def extra_cycles(graph: Graph, rows: Sequence[Rows | None], paid: Price, first: int, last: int) -> float:
+def extra_cycles(graph: Graph, rows: Sequence[Rows | None], row_cycles: float, first: int, last: int) -> float:
     """What a run takes more than its nodes one after the other."""
     each = ((node, _present(rows[node])) for node in range(first, last + 1))
-    return sum(found.extra_cycles + paid.row * turns(graph, node, found) for node, found in each)
+    return sum(found.extra_cycles + row_cycles * turns(graph, node, found) for node, found in each)
 
 
 def _need(
