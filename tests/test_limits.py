@@ -24,7 +24,7 @@ from tinygen.variants import Optimize
 def widening() -> Model:
     """The scratch of the fast kernel for the core with the DSP extension is part of the peak."""
     build = ModelBuilder(np.random.default_rng(0))
-    x = convolution(build, build.input((1, 16, 16, 4), "int8", 0.05, -3), 16)
+    x = convolution(build, build.input((1, 16, 16, 6), "int8", 0.05, -3), 16)
     convolution(build, unary(build, x), 4)
     data = build.finish()
     return Model("net.tflite", data, tflite.read(data, "net.tflite"))
