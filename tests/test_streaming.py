@@ -110,7 +110,7 @@ def test_a_mean_has_no_place_before_its_last_row() -> None:
     build = ModelBuilder(np.random.default_rng(5))
     x = convolution(build, depthwise(build, build.input((1, 16, 16, 8), "int8", 0.05, -3)), 8)
     mean(build, "AVERAGE_POOL_2D")
-    result = compiled(build.finish(), "nucleo_l4r5zi")
+    result = compiled(build.finish(), "nucleo_l4r5zi", feed=1)
     rows, [run] = [choice.rows if choice else None for choice in result.choices], result.plan.runs
     moments = schedule(result.graph, kernels(result.choices), rows, (run,)).moments
     writes = [moment.writes for moment in moments if moment.node == run.last]
