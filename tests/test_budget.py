@@ -159,7 +159,7 @@ def test_the_command_refuses_what_only_the_code_makes_too_large(tmp_path: Path) 
     assert "on uno needed there" in lines and "constants in flash 31.1 kB 31.5 kB fits" in lines
     flash = next(line for line in lines if line.startswith("flash "))
     assert " 31.5 kB " in flash and flash.endswith(" B too much")
-    assert "(the model alone, built with avr-gcc 5.4.0)" in lines
+    assert "(--optimize speed; the model alone, built with avr-gcc 5.4.0)" in lines
     assert any(line.startswith("layer 0, operator 0 FULLY_CONNECTED 31,800 ") for line in lines)
     assert "nothing was written; what can be done:" in lines
     facts = as_json(*arguments, code=1)
@@ -209,3 +209,17 @@ def test_the_command_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_pat
     estimated = next(line for line in lines if line.startswith("estimated the model alone, "))
     assert " B more or less; the application and the Arduino core come on top " in estimated
     assert estimated.endswith("(avr-gcc is neither on the path nor among PlatformIO's packages)")
+
+
+def test_of_several_goals_the_nearest_is_said(tmp_path: Path) -> None:
+    """Not the last one: it takes the least flash, and the RAM of tensors that lie there as wholes."""
+    model = tmp_path / "net.tflite"
+    build = ModelBuilder()
+    wide_one = convolution(build, build.input((1, 64, 64, 1), "int8", 0.02, 0), filters=8)
+    convolution(build, wide_one, filters=4)
+    model.write_bytes(build.finish())
+    arguments = ("compile", model, "--board", "bbcmicrobit", "--output", tmp_path / "out")
+    facts = as_json(*arguments, code=1)
+    last = as_json(*arguments, "--optimize", "flash", code=1)
+    assert facts["need"]["arena_bytes"] < last["need"]["arena_bytes"] and facts["goal"] != last["goal"] == "flash"
+    assert any(remedy.startswith("--format c --feed") for remedy in facts["remedies"])

@@ -89,6 +89,10 @@ class Budget:
     """The layers with most constants and code, and what is not of a layer."""
     tensors: tuple[Part, ...]
     """The largest tensors and scratch at the moment that needs most RAM, and what is not of a tensor."""
+    goal: str = ""
+    """What the kernels were chosen for."""
+    rows_to_give: int = 0
+    """Rows of the input, if it lies in RAM as a whole."""
 
     @property
     def fits(self) -> bool:
@@ -112,6 +116,10 @@ class Budget:
             found.append(f"an application of your own (--format c): this one's linker script keeps {STACK_BYTES} bytes")
         elif self.over and self._fits_alone():
             found.append("an application of your own with less beside the model: --format c writes the model alone")
+        if RAM in self.over and self.rows_to_give > 1:
+            found.append(
+                "--format c --feed: your program gives the input row by row, it never lies in RAM whole"
+            )
         return (*found, "a larger board: `tinygen boards --fits MODEL` lists those that have the room") if found else ()
 
     def _fits_alone(self) -> bool:
@@ -125,6 +133,7 @@ class Budget:
         """The same facts as plain data."""
         return {
             "board": self.board,
+            "goal": self.goal,
             "fits": self.fits,
             "need": asdict(self.need),
             "footprint": self.footprint.as_json(),
@@ -146,7 +155,16 @@ def weigh(compiled: Compiled, board: Target, footprint: Footprint) -> Budget:
         tuple(_warnings(compiled, board, footprint)),
         _layers(compiled, footprint),
         _tensors(compiled, footprint),
+        compiled.manifest["optimize"],
+        _rows_to_give(compiled),
     )
+
+
+def _rows_to_give(compiled: Compiled) -> int:
+    """Rows of an only input that is an image and is not given by rows yet."""
+    shapes = [compiled.graph.tensors[tensor].shape for tensor in compiled.graph.inputs]
+    image = len(shapes) == 1 and len(shapes[0]) == 4 and not compiled.program.fed
+    return shapes[0][1] if image else 0
 
 
 def model_code_bytes(compiled: Compiled, footprint: Footprint) -> int:

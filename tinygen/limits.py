@@ -145,6 +145,15 @@ def compile_within(
     return attempts
 
 
+def nearest(attempts: Sequence[Attempt]) -> Attempt:
+    """Of attempts that a board has no room for, the one that is the fewest bytes too large."""
+
+    def over_bytes(attempt: Attempt) -> int:
+        return sum(memory.over_bytes for memory in attempt.budget.memories) if attempt.budget else 0
+
+    return min(attempts, key=over_bytes)
+
+
 def _room(limits: Limits) -> Room:
     """What limits leave to a model, its code not counted."""
     ram_bytes, flash_bytes = limits.ram_bytes, limits.flash_bytes

@@ -20,7 +20,7 @@ from tinygen.commands.options import (
     ram_weight_bytes,
 )
 from tinygen.commands.output import print_json, refuse
-from tinygen.limits import Limits, Refusal, compile_within
+from tinygen.limits import Limits, Refusal, compile_within, nearest
 from tinygen.project import FORMATS, default_format
 from tinygen.quant import Numerics
 from tinygen.report import compiled as compiled_tables
@@ -74,7 +74,7 @@ def compile_command(
     attempts = compile_within(loaded, board_target, name, Numerics(numerics), form, wanted, limits, feed, copied)
     compiled, budget = attempts[-1].compiled, attempts[-1].budget
     if not attempts[-1].fits:
-        refuse(Refusal(attempts) if any(attempt.over for attempt in attempts) else budget, as_json)
+        refuse(Refusal(attempts) if any(attempt.over for attempt in attempts) else nearest(attempts).budget, as_json)
     folder = output or Path(f"{compiled.program.name}_{form}")
     compiled.write(folder)
     if as_json:

@@ -138,7 +138,7 @@ def does_not_fit(budget: Budget) -> RenderableType:
     return Group(
         Text("DOES NOT FIT", "bold red"),
         rows,
-        f"({known})",
+        f"(--optimize {budget.goal}; {known})",
         "",
         parts,
         "",
