@@ -117,9 +117,7 @@ class Budget:
         elif self.over and self._fits_alone():
             found.append("an application of your own with less beside the model: --format c writes the model alone")
         if RAM in self.over and self.rows_to_give > 1:
-            found.append(
-                "--format c --feed: your program gives the input row by row, it never lies in RAM whole"
-            )
+            found.append("--format c --feed: your program gives the input row by row, it never lies in RAM whole")
         return (*found, "a larger board: `tinygen boards --fits MODEL` lists those that have the room") if found else ()
 
     def _fits_alone(self) -> bool:
