@@ -67,6 +67,7 @@ class _Search:
     def __init__(self, items: Sequence[Item], near: Sequence[Sequence[tuple[int, int, int]]]) -> None:
         self.items, self.left, self.chance = items, MOVES, random.Random(0)
         limits = [np.array(found, np.int64).reshape(-1, 3).T for found in near]
+        self.sizes = [item.bytes for item in items]
         self.others = [found[0] for found in limits]
         self.lows = [found[1] for found in limits]
         self.highs = [found[2] for found in limits]
@@ -81,7 +82,7 @@ class _Search:
             if not waiting:
                 return [int(offset) for offset in placed]
             self.left -= 1
-            item = max(waiting, key=lambda i: (self.items[i].bytes, self.chance.random()))
+            item = self._next(waiting)
             waiting.discard(item)
             place, out = self._place(item, placed, weights, limit)
             if place < 0:
@@ -92,6 +93,11 @@ class _Search:
             waiting |= out
         return None
 
+    def _next(self, waiting: set[int]) -> int:
+        """One of the largest."""
+        largest = max(map(self.sizes.__getitem__, waiting))
+        return self.chance.choice([item for item in waiting if self.sizes[item] == largest])
+
     def _place(self, item: int, placed: Array, weights: Array, limit: int) -> tuple[int, set[int]]:
         """The place where an item drives out the least weight, and what that is; -1 if it is too large for any."""
         size, alignment = self.items[item].bytes, self.items[item].alignment
@@ -100,9 +106,13 @@ class _Search:
             return -1, set()
         others = self.others[item]
         lows, highs = placed[others] + self.lows[item], placed[others] + self.highs[item]
-        ends = (np.array([0, highest]), -(-highs // alignment) * alignment, (lows - 1) // alignment * alignment)
-        places = np.unique(np.concatenate(ends))
+        ends = (-(-highs // alignment) * alignment, (lows - 1) // alignment * alignment)
+        places = np.concatenate(([0, highest], *ends))
         places = places[(places >= 0) & (places <= highest)]
+        places.sort()
+        first_of_equals = np.ones(len(places), np.bool_)
+        np.not_equal(places[1:], places[:-1], out=first_of_equals[1:])
+        places = places[first_of_equals]
         touched = (lows[:, None] <= places) & (places < highs[:, None])
         costs = weights[others] @ touched
         cheapest = np.flatnonzero(costs == costs.min())
