@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,9 @@ from tests.dsp import NONE, RELU, check, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.test_convolution_dsp import convolution
 from tests.test_fully_connected_dsp import dense
-from tinygen import leaner
+from tinygen import leaner, planning
 from tinygen.driver import Compiled
+from tinygen.variants import Optimize
 
 CHAIN = "kernels/conv_2d.chain.dsp.c.j2"
 MATRIX, PLAIN = "kernels/matrix_vector.dsp.c.j2", "kernels/fully_connected.c.j2"
@@ -35,10 +38,27 @@ def residual(build: ModelBuilder, zero_points: tuple[int, ...], rows: int = 3) -
         convolution(build, (1, rows, 16, 8), 8, activation=activation, y_zero=zero, **slope)
 
 
+@pytest.fixture
+def at_any_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks so small that a function is a large share of their cycles may pay it."""
+    monkeypatch.setattr(planning, "MOST_FOR_FLASH", dict.fromkeys(Optimize, math.inf))
+
+
+@pytest.mark.usefixtures("at_any_share")
 def test_a_small_matrix_is_plain_c() -> None:
     build = ModelBuilder()
     dense(build, 64, 12)
     assert templates(check(build)) == [PLAIN]
+
+
+def test_no_more_than_a_share_of_the_cycles_is_paid() -> None:
+    """The same matrix alone is all there is, and behind a large layer next to nothing."""
+    alone, behind = ModelBuilder(), ModelBuilder()
+    dense(alone, 64, 12)
+    dense(behind, 64, 12)
+    residual(behind, (3,), rows=100)
+    assert templates(compiled(alone)) == [MATRIX]
+    assert set(templates(check(behind, samples=1))) == {PLAIN, CHAIN}
 
 
 def test_a_large_matrix_or_several_small_ones_pay_for_a_function() -> None:
@@ -49,6 +69,7 @@ def test_a_large_matrix_or_several_small_ones_pay_for_a_function() -> None:
     assert templates(compiled(large)) == templates(check(small, samples=1)) == [MATRIX]
 
 
+@pytest.mark.usefixtures("at_any_share")
 def test_one_form_for_layers_that_can_share_it() -> None:
     """Two roundings, where other layers need them; else one multiplication, which takes fewer cycles."""
     alone, beside = ModelBuilder(), ModelBuilder()
@@ -65,6 +86,7 @@ def test_many_outputs_pay_for_a_function_of_their_own() -> None:
     assert forms(compiled(build)) == ["line", "roundings"]
 
 
+@pytest.mark.usefixtures("at_any_share")
 def test_what_a_byte_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing: nothing changes. Much: whatever saves bytes."""
     build = ModelBuilder(np.random.default_rng(3))

@@ -22,14 +22,19 @@ class _Swap:
     extra_cycles: float
 
 
-def leaner(choices: Choices, core: Core) -> Choices:
-    """The choices, with leaner kernels for all layers of a function that saves too little; the largest goes first."""
+def leaner(choices: Choices, core: Core, most_cycles: float) -> Choices:
+    """The choices, with leaner kernels for all layers of a function that saves too little; the largest goes first.
+
+    All of them together take at most so many cycles more: a small network has few to lose.
+    """
     while True:
         swaps = [swap for swap in _swaps(choices, core) if swap.extra_cycles < CYCLES_A_BYTE * swap.saved_bytes]
+        swaps = [swap for swap in swaps if swap.extra_cycles <= most_cycles]
         if not swaps:
             return choices
-        best = max(swaps, key=lambda swap: swap.saved_bytes).choices
-        choices = tuple(best.get(index, choice) for index, choice in enumerate(choices))
+        best = max(swaps, key=lambda swap: swap.saved_bytes)
+        most_cycles -= best.extra_cycles
+        choices = tuple(best.choices.get(index, choice) for index, choice in enumerate(choices))
 
 
 def _swaps(choices: Choices, core: Core) -> Iterator[_Swap]:

@@ -44,6 +44,10 @@ MOST_EXTRA: Mapping[Optimize, float] = MappingProxyType(
     }
 )
 """What may be paid for RAM, as a share of the cycles of an inference. For flash nothing: a run of rows takes code."""
+MOST_FOR_FLASH: Mapping[Optimize, float] = MappingProxyType(
+    {goal: math.inf if goal is Optimize.FLASH else 0.01 for goal in Optimize}
+)
+"""What may be paid for leaner functions, as a share of the cycles of an inference."""
 LEAST_SAVED = 0.05
 """Of the RAM: runs of rows that save less are not worth their code, unless the least is asked for."""
 MOST_TRIED = 4
@@ -71,7 +75,10 @@ def plan_for(
     Several inputs are then the same one, given several times.
     """
     choices = choose(graph, numerics, core, optimize)
-    choices = faster(graph, core, choices, room) if optimize is Optimize.FASTEST else leaner(choices, core)
+    if optimize is Optimize.FASTEST:
+        choices = faster(graph, core, choices, room)
+    else:
+        choices = leaner(choices, core, MOST_FOR_FLASH[optimize] * whole_cycles(choices, core))
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     known: dict[Any, Any] = {}
     can_feed = not given or len({graph.tensors[tensor].source for tensor in graph.inputs}) == 1
