@@ -25,6 +25,8 @@ from tinygen.verify.observed import ARRAYS, arrays
 INPUT, OUTPUT, SCRATCH, FED, REWRITTEN = range(5)
 CLAMPED_AFTERWARDS = "tg_clamp(*y"
 """In the C of kernels that read their results again."""
+GATHERED_AGAIN = "tg_min(next, channels - 4)"
+"""Code of a kernel whose last four channels begin with some that are gathered again, and not computed again."""
 FAULTS = 32
 """Kept of a run, at most."""
 NOTHING = 2**64 - 1
@@ -147,14 +149,15 @@ class _Moments:
     def _written(self, outputs: tuple[int, ...], choice: Choice) -> int:
         """Whether the layer with these outputs reads them again.
 
-        A maximum may: where it lies over its own window, with some channels taken twice, it is the same again.
+        A maximum may: where it lies over its own window, with some channels taken twice, it is the same again. So may a
+        kernel that gathers channels once more which it has done: nothing is made of them.
         """
         if choice.context.node.op == "max_pool_2d" and choice.kernel.overlaps[0].exact:
             return REWRITTEN
         [call] = [call for call in self.compiled.program.calls if call.outputs == outputs]
         source = self.compiled.files[next(path for path in self.compiled.files if path.endswith(f"{self.name}.c"))]
         kernel = source.partition(f" void {call.function}(")[2].partition("\n}\n")[0]
-        return REWRITTEN if CLAMPED_AFTERWARDS in kernel else OUTPUT
+        return REWRITTEN if CLAMPED_AFTERWARDS in kernel or GATHERED_AGAIN in kernel else OUTPUT
 
     def _whole(self, tensor: int, kind: int) -> Range:
         return Range(self.plan.tensors[tensor], self.graph.tensors[tensor].bytes, kind, self.tags[tensor])

@@ -58,15 +58,15 @@ def test_examples(example: Path) -> None:
 
 def test_a_wrong_kernel_is_found() -> None:
     """Wrong on the board alone: the C on this computer is right."""
-    board = target.load("bluepill_f103c8")
+    board = target.load("uno")
     result = compiled(two_convolutions(), board)
     source = result.files["src/net.c"]
     assert "tg_clamp(sum_1," in source
-    wrong = "#ifdef __arm__\n#define OFF_BY 1\n#else\n#define OFF_BY 0\n#endif\n" + source
+    wrong = "#ifdef __AVR__\n#define OFF_BY 1\n#else\n#define OFF_BY 0\n#endif\n" + source
     wrong = wrong.replace("tg_clamp(sum_1,", "tg_clamp(sum_1 + OFF_BY,", 1)
     result = replace(result, files={**result.files, "src/net.c": wrong})
     difference = verify(result, random_samples(result.model.graph, 3), board=board).difference
-    assert difference is not None and difference.ours == "the firmware for bluepill_f103c8"
+    assert difference is not None and difference.ours == "the firmware for uno"
     [*_, changed] = re.findall(r"void (tg_\w+)\(", source[: source.index("tg_clamp(sum_1,")])
     first = next(call for call in result.program.calls if changed.startswith(call.function))
     assert f", {difference.layer}:" in first.comment

@@ -164,9 +164,8 @@ def test_zero_filters_and_filters_that_hardly_matter() -> None:
 
 @pytest.mark.usefixtures("pairs")
 def test_other_layers_are_left_to_plain_c() -> None:
-    """Three channels of three inputs, outputs of both signs beside sums that are scaled up."""
+    """Outputs of both signs beside sums that are scaled up."""
     build = ModelBuilder()
-    pointwise(build, (1, 3, 3, 3), 3)
     pointwise(build, (1, 3, 3, 16), 16, y_zero=0, scale_spread=1000.0)
     others(build)
     check(build)
