@@ -229,6 +229,14 @@ def test_a_program_of_ones_own_is_not_built(projects: Projects, tmp_path: Path) 
     assert message.startswith(f"{folder}: the project does not build, found ") and "never compiled" in message
 
 
+def test_platformio_without_a_network(tmp_path: Path) -> None:
+    says = "Processing board_bare (platform: ststm32)\n-----\nPlatform Manager: Installing ststm32 @ ^19.0.0\nHTTPClientError: \n"
+    with pytest.raises(
+        ToolError, match="cannot download .*, found Platform Manager: Installing ststm32 .* --format cmake"
+    ):
+        build._run([sys.executable, "-c", f"print({says!r}); raise SystemExit(1)"], tmp_path)
+
+
 # ---- The answer is no ----
 
 

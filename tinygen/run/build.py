@@ -19,6 +19,8 @@ LIMIT_SECONDS = 900
 """A first build of PlatformIO may have to download a compiler."""
 SIGNS = (" error", "Error", "error:", "overflowed", "will not fit", "not found", "undefined reference")
 """What a line says that tells why a build fails."""
+OFFLINE = ("HTTPClientError", "InternetConnectionError")
+"""What PlatformIO says when it cannot download."""
 PIO = "PlatformIO"
 
 
@@ -88,6 +90,18 @@ def _run(command: Sequence[str], folder: Path) -> None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
-        lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no message"]
-        first = next((line for line in lines if any(sign in line for sign in SIGNS)), lines[-1])
-        raise ToolError("the project does not build", where=str(folder), found=first)
+        raise _failure(output, folder)
+
+
+def _failure(output: str, folder: Path) -> ToolError:
+    """Why the build that said that failed, in one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no message"]
+    if lines[-1].startswith(OFFLINE):
+        return ToolError(
+            f"{PIO} cannot download what the project is built with",
+            where=str(folder),
+            found=lines[-2] if len(lines) > 1 else lines[-1],
+            remedy="connect to the network for the first build, or compile with --format cmake, which takes the compiler that is here",
+        )
+    first = next((line for line in lines if any(sign in line for sign in SIGNS)), lines[-1])
+    return ToolError("the project does not build", where=str(folder), found=first)
