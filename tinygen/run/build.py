@@ -101,7 +101,7 @@ def _failure(output: str, folder: Path) -> ToolError:
             f"{PIO} cannot download what the project is built with",
             where=str(folder),
             found=lines[-2] if len(lines) > 1 else lines[-1],
-            remedy="connect to the network for the first build, or compile with --format cmake, which takes the compiler that is here",
+            remedy="connect to the network for the first build, or compile with --format cmake for the compiler here",
         )
     first = next((line for line in lines if any(sign in line for sign in SIGNS)), lines[-1])
     return ToolError("the project does not build", where=str(folder), found=first)
