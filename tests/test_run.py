@@ -345,8 +345,9 @@ def test_projects_that_cannot_be_run(tmp_path: Path) -> None:
         "usb": ["--board", "leonardo"],
     }.items():
         tinygen("compile", model, *options, "--output", tmp_path / name)
-    keeps = "the project keeps no model to compare with"
-    assert complaint("run", tmp_path / "c") == f"{tmp_path / 'c' / 'tinygen.json'}: {keeps}"
+    keeps = "the project keeps no model to compare with, found a project of format c"
+    board = "make one for a board with --format platformio or cmake"
+    assert complaint("run", tmp_path / "c") == f"{tmp_path / 'c' / 'tinygen.json'}: {keeps}; {board}"
     remedy = "make one with --format platformio or cmake, or give --elf FILE"
     has_none = f"{tmp_path / 'c'}: a project of format c has no firmware; {remedy}"
     assert complaint("run", tmp_path / "c", "--pty") == has_none

@@ -66,7 +66,12 @@ def _project(folder: Path, facts: dict[str, Any]) -> Project:
 def compile_again(project: Project) -> Compiled:
     """The model that the project was made from, compiled as it was then; raises ModelError when it is another."""
     if project.model is None:
-        raise ModelError("the project keeps no model to compare with", where=str(project.folder / MANIFEST))
+        raise ModelError(
+            "the project keeps no model to compare with",
+            where=str(project.folder / MANIFEST),
+            found=f"a project of format {project.form}",
+            remedy="make one for a board with --format platformio or cmake",
+        )
     model = driver.load(project.model)
     digest = hashlib.sha256(model.data).hexdigest()
     if digest != project.model_sha256:
