@@ -8,16 +8,19 @@ exact for sums of 20 bits.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import convolution_widened_v6m, dsp, lanes, weighted
+from tinygen.ops import convolution_widened_v6m, dsp, floored_line, lanes, weighted
 from tinygen.ops.convolution_widened_v6m import Scales
 from tinygen.ops.dsp import Sums
+from tinygen.ops.floored_line import FlooredLine
 from tinygen.ops.spec import Context
+from tinygen.requantize import Steps
 
 OPERANDS = convolution_widened_v6m.OPERANDS
 PIXELS = 8
@@ -28,9 +31,21 @@ UNROLLED = 16
 """Inputs that are printed one after another; a power of 2."""
 WEIGHT_OFFSET = 128
 """What is added to a weight so that it is a byte."""
+LOW_BITS = 13
+"""Of the lower part of a multiplier, where only sums from a threshold on are scaled: times 20 bits it is a word."""
 OUTPUT_LOW = quant.RANGES["int8"][0]
 PRODUCT_CYCLES, OUTPUT_CYCLES, CELL_CYCLES = 2.25 + 5 / 8 / UNROLLED, 26, 52
 """About what these take: a product, an output, an input of eight pixels in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Floored:
+    """What turns sums into outputs of which many are the least one."""
+
+    scales: Scales
+    """Bounded only above, int64 [channels, 1], or not at all."""
+    threshold: Array
+    """int64 [channels]: the first sum, with its start, whose output is another one."""
 
 
 def fit(found: Sums) -> bool:
@@ -44,15 +59,16 @@ def filters(context: Context, found: Sums, rows: Array) -> tuple[dict[str, Any],
 
     That is its weights, `rows` in the kernel's order, as bytes, zeros before them up to whole words, then its scales.
     """
-    scales = convolution_widened_v6m.scales_of(context, found)
+    floored = _floored(context, found)
+    scales = floored.scales if floored else convolution_widened_v6m.scales_of(context, found)
     assert scales is not None  # proved by applies
-    limits, floored = weighted.activation_range(context), _can_be_floored(context, found, scales)
-    table = _table(scales, floored)
+    limits, table = weighted.activation_range(context), _table(scales, floored)
     values = {
         "starts": bool(np.any(scales.start)),
         "bounded": bool(scales.bounds.size),
         "kinked": scales.line.kinked,
-        "floored": floored,
+        "floored": floored is not None,
+        "right": LOW_BITS,
         "scale_words": table.shape[1],
         "unrolled": UNROLLED,
         "windows": False,
@@ -64,26 +80,38 @@ def filters(context: Context, found: Sums, rows: Array) -> tuple[dict[str, Any],
     return values, np.concatenate([bytes_.view("<i4"), lanes.as_int32(table)], axis=1)
 
 
-def _can_be_floored(context: Context, found: Sums, scales: Scales) -> bool:
-    """Whether many outputs are the least one, and what is stored shows by its sign which: 128 higher it has 32 bits."""
-    if context.output.zero_point != OUTPUT_LOW or scales.line.kinked:
-        return False
-    ends = scales.bounds.T if scales.bounds.size else np.stack(found.range) + scales.start
-    return bool(np.all(scales.line.totals(ends) + _floor(scales) < 2**31))
+def _floored(context: Context, found: Sums) -> Floored | None:
+    """The same for outputs of which many are the least one: only sums from a threshold on are scaled.
+
+    Where they have too many bits, those between which outputs differ.
+    """
+    if context.output.zero_point != OUTPUT_LOW:
+        return None
+    steps = lanes.steps(context, OPERANDS, found)
+    start, none = np.zeros_like(found.bias), np.zeros((len(found.bias), 0), np.int64)
+    if line := _line(steps):
+        return Floored(Scales(line.line, start, none), line.threshold)
+    least = floored_line.above(steps).least
+    most = np.maximum(least, np.minimum(steps.most, steps.first[:, -1]))
+    start = -((least + most) // 2)
+    if line := _line(lanes.moved(replace(steps, most=most), start)):
+        return Floored(Scales(line.line, start, (most + start)[:, None]), line.threshold)
+    return None
 
 
-def _floor(scales: Scales) -> Array:
-    """[channels]: 128 as it is before the last shift."""
-    return np.asarray(-OUTPUT_LOW << scales.line.shifts[:, 1])
+def _line(steps: Steps) -> FlooredLine | None:
+    """One whose lower multipliers all have the bits that the template knows."""
+    line = floored_line.search(steps, np.arange(len(steps.least)), 1, LOW_BITS)
+    return line if line and np.all(line.line.shifts[:, 0] == LOW_BITS) else None
 
 
-def _table(scales: Scales, floored: bool) -> Array:
+def _table(scales: Scales, floored: Floored | None) -> Array:
     """[channels, words] in the order of the template."""
     line, started = scales.line, np.any(scales.start) or scales.bounds.size
     high, low, addend = line.words.T[:3]
-    addend = addend + _floor(scales) if floored else addend
     right, shift = line.shifts.T
-    columns = [shift, addend, right, high, low, *([scales.start] if started else [])]
+    third = floored.threshold if floored else right
+    columns = [shift, addend, third, high, low, *([scales.start] if started else [])]
     return np.concatenate([np.stack(columns, axis=1), scales.bounds, line.words[:, 3:]], axis=1)
 
 
