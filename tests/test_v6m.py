@@ -268,6 +268,26 @@ def test_depthwise_by_three_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_tight(net, samples=12) >= 3
 
 
+def test_depthwise_with_long_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs and rows further apart than one instruction leads, or two; words in rounds and beside them."""
+    monkeypatch.setattr(depthwise_v6m, "MOST_PLANE_BYTES", 1200)
+    build = ModelBuilder()
+    for shape, stride in (((1, 3, 4, 260), 1), ((1, 5, 4, 520), 2), ((1, 2, 161, 2), 1), ((1, 7, 70, 1), 2)):
+        depthwise(build, shape, stride, x_zero=5, slope=0.004)
+    result = check(build, samples=4)
+    assert {function.template for function in result.program.functions} == {DEPTHWISE}
+
+
+def test_depthwise_whose_outputs_are_the_least_one() -> None:
+    """All of a channel, none, and those below a threshold, whatever the zero point."""
+    build = ModelBuilder()
+    for y_zero in (-128, -100, 127):
+        bias = [2**20, -(2**20), 0, 700, -700]
+        depthwise(build, (1, 6, 7, 5), y_zero=y_zero, x_zero=0, bias=bias, slope=0.01)
+    result = check(build, samples=6)
+    assert DEPTHWISE in {function.template for function in result.program.functions}
+
+
 @pytest.mark.parametrize("weight", [-128, -127, 127])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 def test_depthwise_at_its_ends(weight: int, zero_point: int) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import quant, scaled_line
+from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import dsp, lanes, planes, weighted, window_rows, window_walk
+from tinygen.ops import dsp, floored_line, lanes, planes, weighted, window_rows, window_walk
 from tinygen.ops.dsp import Sums
+from tinygen.ops.floored_line import FlooredLine
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
-from tinygen.scaled_line import ScaledLine
 
 OPERANDS = weighted.Operands(channel_axis=3)
 TEMPLATE = "kernels/depthwise_conv_2d.v6m.c.j2"
@@ -54,14 +54,15 @@ def rows(context: Context) -> Rows | None:
 
 def _kernel(context: Context, by_row: bool) -> Kernel:
     x, window, found = context.input(0), convolution_geometry(context), dsp.sums(context, OPERANDS)
-    line = _line(context, found)
-    assert line is not None  # proved by applies
+    floored = _line(context, found)
+    assert floored is not None  # proved by applies
+    line = floored.line
     turned = not by_row and window.output[0] > window.output[1]
     down, along = (1, 0) if turned else (0, 1)
     depth, steps = x.shape[3], (x.shape[2] * x.shape[3], x.shape[3])
     out_steps = context.output.shape[2] * depth, depth
     filters = found.rows.reshape(depth, ROWS, ROWS)
-    taps = np.ascontiguousarray(filters.transpose(0, 2, 1) if turned else filters).astype(np.int8)
+    taps = np.ascontiguousarray(filters.transpose(0, 2, 1) if turned else filters)
     halves, products = _halves(window, along), _products(taps)
     limits = weighted.activation_range(context)
     values: dict[str, Any] = {
@@ -72,7 +73,7 @@ def _kernel(context: Context, by_row: bool) -> Kernel:
         "channels": depth,
         "turned": turned,
         "stride": window.stride[0],
-        "down": {"pad": window.pad[down], "size": window.input[down], "output": window.output[down]},
+        "down": _down(window, down),
         "along": {**halves, "distance": (window.output[along] - halves["pairs"]) * out_steps[along]},
         "products": tuple(count for count in PRODUCTS if count in products),
         "in_steps": (steps[down], steps[along]),
@@ -82,12 +83,13 @@ def _kernel(context: Context, by_row: bool) -> Kernel:
         "shift": int(line.shifts[0, 1]),
         "limits": None if limits == quant.RANGES["int8"] else limits,
     }
-    scales = np.concatenate([line.words, products[:, None]], axis=1)
-    constants = Constant("weights", taps), Constant("scales", scales.astype(np.int32))
+    weights = np.column_stack([taps.reshape(depth, TAPS), products]).astype(np.int8)
+    scales = np.column_stack([line.words, floored.threshold]).astype(np.int32)
+    constants = Constant("weights", weights), Constant("scales", scales)
     lines = (window.output[down] - 1) * window.stride[0] + ROWS
     whole = not by_row and lines * halves["reach"] * WORD_BYTES <= MOST_PLANE_BYTES
     rule = window_walk.by_planes(context, window) if whole else window_walk.by_rows_of_planes(context, window, turned)
-    values |= {"whole": whole, "lines": lines if whole else ROWS}
+    values |= {"whole": whole, "ring": not whole and not by_row, "lines": lines if whole else ROWS}
     values |= {"by_row": by_row, "apart": planes.row_words(context) if by_row else window_walk.words(rule, depth)}
     return Kernel(values, (0,), constants, values["lines"] * halves["reach"] * WORD_BYTES, (rule,))
 
@@ -110,6 +112,13 @@ def _halves(window: Geometry, axis: int) -> dict[str, int]:
     }
 
 
+def _down(window: Geometry, axis: int) -> dict[str, int]:
+    """Rows of inputs and of outputs; where all are in scratch, the first there that has inputs and how many have."""
+    lines = (window.output[axis] - 1) * window.stride[axis] + ROWS
+    pad, size = window.pad[axis], window.input[axis]
+    return {"pad": pad, "size": size, "inside": min(size, lines - pad), "output": window.output[axis]}
+
+
 def _halves_meet(window: Geometry) -> bool:
     """Whether lower lanes have inputs before upper ones have none left: borders are not wider than the input."""
     return all(half["lower"] <= half["upper_end"] for half in (_halves(window, axis) for axis in range(2)))
@@ -126,7 +135,6 @@ def _products(taps: Array) -> Array:
     return found
 
 
-def _line(context: Context, found: Sums) -> ScaledLine | None:
+def _line(context: Context, found: Sums) -> FlooredLine | None:
     """One that has the same shifts in all channels."""
-    steps = dsp.two_roundings(context, OPERANDS, found)
-    return scaled_line.search(steps, np.zeros(1, np.int64), len(found.rows))
+    return floored_line.search(dsp.two_roundings(context, OPERANDS, found), np.zeros(1, np.int64), len(found.rows))
