@@ -13,20 +13,21 @@ from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compile
 from tests.modelbuilder import ModelBuilder
 from tests.test_generated_c import check_sanitized
 from tinygen.driver import Compiled
-from tinygen.ops import depthwise_pairs_dsp
+from tinygen.ops import depthwise_pairs_dsp, depthwise_taps_dsp
 from tinygen.quant import Numerics
 
 SAME, VALID = 0, 1
-SLIDE, LINE, SHARED, STRIDED, WINDOW, WINDOW_IN_C, V7M = (
+SLIDE, LINE, SHARED, STRIDED, TAPS, WINDOW, WINDOW_IN_C, V7M = (
     f"kernels/depthwise_conv_2d.{name}.c.j2"
-    for name in ("dsp", "line.dsp", "line.shared.dsp", "strided.dsp", "window.dsp", "window", "v7m")
+    for name in ("dsp", "line.dsp", "line.shared.dsp", "strided.dsp", "taps.dsp", "window.dsp", "window", "v7m")
 )
 
 
 @pytest.fixture(autouse=True)
-def _no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These kernels also where that of small maps would take their layers."""
-    monkeypatch.setattr(depthwise_pairs_dsp, "MOST_PRODUCTS", 0)
+def _no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These kernels also where that of small maps, or that of large windows, would take their layers."""
+    for module in (depthwise_pairs_dsp, depthwise_taps_dsp):
+        monkeypatch.setattr(module, "MOST_PRODUCTS", 0)
 
 
 def depthwise(

@@ -15,7 +15,7 @@ from tests.oracles import check_model
 from tests.overlap_harness import check_safe, check_tight, differing, layers, placed
 from tests.rows_harness import check_rows
 from tests.test_convolution_dsp import SAME, VALID
-from tests.test_depthwise_dsp import LINE, SHARED, SLIDE, STRIDED, WINDOW, depthwise, kernels
+from tests.test_depthwise_dsp import LINE, SHARED, SLIDE, STRIDED, TAPS, depthwise, kernels
 from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import before, behind, first, last, slope
 from tinygen.driver import Compiled
@@ -144,9 +144,9 @@ def test_a_kernel_knows_no_channels() -> None:
         ((1, 9, 9, 8), {"stride": 2}, STRIDED),
         ((1, 9, 12, 8), {}, LINE),
         ((1, 4, 4, 8), {"multiplier": 2}, SLIDE),
-        ((1, 9, 9, 8), {"kernel": (5, 5)}, WINDOW),
-        ((1, 9, 9, 8), {"kernel": (1, 9)}, WINDOW),
-        ((1, 1, 2100, 4), {"kernel": (1, 4)}, WINDOW),
+        ((1, 9, 9, 8), {"kernel": (5, 5)}, TAPS),
+        ((1, 9, 9, 8), {"kernel": (1, 9)}, TAPS),
+        ((1, 1, 2100, 4), {"kernel": (1, 4)}, TAPS),
     ],
     ids=["three channels", "20 elements", "two roundings", "stride", "far", "filters", "code", "registers", "offsets"],
 )

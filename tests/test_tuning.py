@@ -90,7 +90,7 @@ def test_every_layer_of_the_grammar() -> None:
     lines = {
         "conv 3x3 4->8 6x5 stride 2 valid signed": "dsp",
         "conv 3x3 6->6 6x5 groups 3 dilation 2": "c",
-        "depthwise 3x3 4 6x5 multiplier 2 stride 1x2": "window_dsp",
+        "depthwise 3x3 4 6x5 multiplier 2 stride 1x2": "taps_dsp",
         "dense 12->8 rows 3": "rows_dsp",
         "add 4 3x3": "dsp",
         "mul 4 3x3": "roundings",

@@ -19,6 +19,7 @@ from tinygen.ops import (
     depthwise_pairs_dsp,
     depthwise_rows_dsp,
     depthwise_strided_dsp,
+    depthwise_taps_dsp,
     depthwise_v6m,
     depthwise_v7m,
     depthwise_window,
@@ -168,6 +169,14 @@ SPEC = OpSpec(
             depthwise_dsp.applies,
             depthwise_dsp.params,
             depthwise_rows_dsp.rows,
+        ),
+        Variant(
+            "taps_dsp",
+            depthwise_taps_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_taps_dsp.applies,
+            depthwise_taps_dsp.params,
+            depthwise_taps_dsp.rows,
         ),
         Variant(
             "window_dsp",

@@ -23,13 +23,13 @@ MOST_TAPS = 9
 
 def applies(context: Context) -> bool:
     """Any window, wherever it reads its input at all."""
-    return bool(planes.planes(_covering(convolution_geometry(context))))
+    return bool(planes.planes(covering(convolution_geometry(context))))
 
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, taps, what scales their sums, and room for a plane."""
     found, window = dsp.sums(context, OPERANDS), convolution_geometry(context)
-    plane = min(planes.planes(_covering(window)), key=_steps)
+    plane = min(planes.planes(covering(window)), key=_steps)
     down, along = (1, 0) if plane.turned else (0, 1)
     width, scaling = plane.along.reach, planes.scaling(context, found)
     filters = found.rows.reshape(-1, *window.kernel)
@@ -52,7 +52,7 @@ def params(context: Context) -> Kernel:
     return Kernel(values, (0,), (weights, *scaling.constants), scratch, (planes.overlap(context),))
 
 
-def _covering(window: Geometry) -> Geometry:
+def covering(window: Geometry) -> Geometry:
     """A window without gaps that covers as much."""
     height, width = ((size - 1) * gap + 1 for size, gap in zip(window.kernel, window.dilation, strict=True))
     return replace(window, kernel=(height, width), dilation=(1, 1))
