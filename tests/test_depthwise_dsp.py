@@ -209,7 +209,10 @@ def test_shapes_of_real_networks() -> None:
     depthwise(build, (1, 48, 48, 8))
     depthwise(build, (1, 24, 24, 16), 2)
     depthwise(build, (1, 3, 3, 256))
-    assert set(kernels(check(build, samples=2), LINE, SHARED, STRIDED)) == {"line"}
+    result = check(build, samples=2)
+    assert set(kernels(result, LINE, SHARED, STRIDED)) == {"line"}
+    lines = [function.values for function in result.program.functions if function.template == LINE]
+    assert [values["again"] for values in lines] == [False, True]
 
 
 @pytest.mark.parametrize("weight", [-128, -127, 127])

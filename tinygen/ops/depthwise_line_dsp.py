@@ -21,6 +21,12 @@ MOST_COLUMNS = 12
 """Of a row that are printed one after another; more become rounds."""
 LAST_COLUMNS = 4
 """The same of a row with nothing below it."""
+LAST_COLUMN_BYTES = 28
+"""Of a column of that row."""
+BELOW_CYCLES = 5
+"""What a column takes more with a row below it."""
+CYCLES_A_BYTE = 12
+"""What is paid for those bytes at most, by each layer that shares the function."""
 MOST_COPIES = 6
 """Elements that begin the line one after another."""
 COLUMN_CYCLES = 13
@@ -45,6 +51,7 @@ def params(context: Context) -> Kernel:
     rule = _overlap(context, plane)
     start, multiplier = (constant.data for constant in scaled.constants)
     first, last = _walks(context, plane)
+    below = plane.down.reach - plane.down.pad - plane.down.read
     values = {
         **planes.values(context, plane, plane.along.reach, scaled),
         "copied": chunk(plane.along.read, MOST_COPIES),
@@ -55,7 +62,8 @@ def params(context: Context) -> Kernel:
         "stored_advance": planes.steps(plane, context)[1] - first.rounds * first.stored_step,
         "rows_above": 2 - plane.down.pad,
         "rows_read": plane.down.read - 2 + plane.down.pad,
-        "below": plane.down.reach - plane.down.pad - plane.down.read,
+        "below": below,
+        "again": bool(below) and _is_cheap(context.input(0).shape[3], plane.along.reach, last),
         "apart": window_walk.words(rule, context.input(0).shape[3]),
     }
     records = depthwise_steps.records(planes.filters(found, plane), start, multiplier)
@@ -84,6 +92,13 @@ def _walks(context: Context, plane: Plane) -> tuple[Walk, Walk]:
     read, stored = _in_steps(context, plane)[0], planes.steps(plane, context)[0]
     first, last = (depthwise_steps.walk(plane.along, read, stored, most) for most in (MOST_COLUMNS, LAST_COLUMNS))
     return first, last
+
+
+def _is_cheap(channels: int, columns: int, last: Walk) -> bool:
+    """Whether the instructions for other rows do for that with nothing below it too: its taps there are 0."""
+    printed = len(last.head + last.round + last.tail)
+    extra = columns * BELOW_CYCLES - last.rounds * ROUND_CYCLES
+    return channels * extra < CYCLES_A_BYTE * printed * LAST_COLUMN_BYTES
 
 
 def _in_steps(context: Context, plane: Plane) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Turns a 3x3 depthwise convolution of a small map into a kernel that layers with as many columns share.
 
-It is the kernel of depthwise_line_dsp with channels and rows among its words, and so the way from pixel to pixel in a
-register: about two cycles more for each output, and one function in place of one for each number of channels.
+It is the kernel of depthwise_line_dsp with channels and rows among its words, and so the way from pixel to pixel in
+half a register: a cycle more for each output, and one function in place of one for each number of channels.
 """
 
 from __future__ import annotations
