@@ -207,7 +207,14 @@ SPEC = OpSpec(
             fully_connected_dsp.rows_apply,
             fully_connected_dsp.rows_params,
         ),
-        Variant("few_dsp", matrix_few_dsp.TEMPLATE, frozenset({"dsp"}), matrix_few_dsp.applies, few_params),
+        Variant(
+            "few_dsp",
+            matrix_few_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            matrix_few_dsp.applies,
+            few_params,
+            leaner=Leaner("c", matrix_few_dsp.CODE_BYTES, matrix_few_dsp.PLAIN_BYTES, fully_connected_dsp.plain_cycles),
+        ),
         Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
         Variant(
             "rows_v7m",

@@ -120,13 +120,17 @@ def params(context: Context) -> Kernel:
 
 
 def pair_params(context: Context) -> Kernel:
-    """Both outputs of a row of two for each distance of its inputs, as far as they change."""
+    """The outputs of a row of two for each distance of its inputs, as far as they change.
+
+    The two mostly mirror each other at the zero of their sum; the smaller one is enough then.
+    """
     pairs = np.stack([np.full(256, 127), 127 - np.arange(256)], axis=1)
     shares = reference(context, [pairs])[0]
     entries = int(np.flatnonzero(np.any(shares != shares[-1], axis=1)).max(initial=-1)) + 2
     rows = context.input(0).size // 2
-    values = {"rows": rows, "entries": min(entries, 256), "output_offset": OUTPUT_ZERO_POINT}
-    constant = Constant("shares", shares[:entries].astype(np.int8))
+    mirrored = bool(np.all(shares[:, 0] == np.minimum(-shares[:, 1], quant.RANGES["int8"][1])))
+    values = {"rows": rows, "entries": min(entries, 256), "output_offset": OUTPUT_ZERO_POINT, "mirrored": mirrored}
+    constant = Constant("shares", shares[:entries, 1 if mirrored else slice(None)].astype(np.int8))
     return Kernel(values, (0,), (constant,), overlaps=(overlap.of_rows(0, rows, 2, 2),))
 
 
