@@ -20,6 +20,7 @@ from tinygen.ops import (
     depthwise_rows_dsp,
     depthwise_strided_dsp,
     depthwise_taps_dsp,
+    depthwise_taps_v6m,
     depthwise_v6m,
     depthwise_v7m,
     depthwise_window,
@@ -193,6 +194,13 @@ SPEC = OpSpec(
             depthwise_v6m.applies,
             depthwise_v6m.params,
             depthwise_v6m.rows,
+        ),
+        Variant(
+            "taps_v6m",
+            depthwise_taps_v6m.TEMPLATE,
+            frozenset({"armv6m"}),
+            depthwise_taps_v6m.applies,
+            depthwise_taps_v6m.params,
         ),
         Variant(
             "v7m",
