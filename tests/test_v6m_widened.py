@@ -11,7 +11,7 @@ import pytest
 from tests.dsp import NONE, RELU, RELU6, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
-from tests.overlap_harness import Layers, check_tight, layers
+from tests.overlap_harness import Layers, check_tight, differing, layers, placed
 from tests.rows_harness import check_rows
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
@@ -93,6 +93,21 @@ def test_lines_of_inputs(golden: Golden) -> None:
     convolution(build, (1, 4, 4, 40), 4, (2, 3), padding=SAME, slope=0.002)
     scaled(check_kernel(build, "widened_v6m"), WIDENED)
     check_model(build.finish(), golden)
+
+
+@pytest.mark.parametrize("y_zero", [-128, 3])
+def test_short_windows(y_zero: int) -> None:
+    """All inputs printed one after another, up to 48: lines of one and more, pairs in two lines, one input alone."""
+    build = ModelBuilder(np.random.default_rng(6))
+    windows = ((3, 3, 3), (3, 3, 1), (5, 2, 1), (4, 1, 1), (2, 5, 1), (4, 4, 3), (2, 1, 5), (7, 7, 1))
+    for height, width, depth in windows:
+        shape, numbers = (2, 9, 8, depth), {"y_zero": y_zero, "x_zero": 3, "slope": slope(height * width * depth)}
+        convolution(build, shape, 6, (height, width), (1 + height % 2, 1), padding=SAME, **numbers)
+    net = layers(build.finish(), "pico").of_variant({"conv_2d": "widened_v6m"})
+    found = {choice.kernel.values["short"] and choice.kernel.values["short"]["inputs"] for choice in net.choices}
+    assert found - {48} == {27, 9, 10, 4, None}  # 48 where scaling needs no bounds
+    assert not differing(net, placed(net, lambda choice, rule: None), 4, emulated=True)
+    assert not differing(net, placed(net, lambda choice, rule: None), 4, emulated=False)
 
 
 def test_a_single_column() -> None:

@@ -33,6 +33,8 @@ UNROLLED = 8
 """Steps that are printed one after another; a power of 2."""
 MOST_WHOLE = 24
 """Steps of a line that are printed one after another without a loop, in a convolution that has several lines."""
+MOST_SHORT = 48
+"""Inputs of a window that are all printed one after another, in one function for each such layer."""
 MOST_CELLS_BYTES = 8192
 """Of widened inputs, where more than one row of outputs is computed from them at a time."""
 MOST_FAST_BYTES = 65536
@@ -163,17 +165,18 @@ def _rule(context: Context, window: Geometry, tile: int) -> Overlap:
 
 def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kernel:
     found = dsp.sums(context, OPERANDS)
-    scales = scales_of(context, found)
+    short = _short_scales(context, found, window)
+    scales = short or scales_of(context, found)
     assert scales is not None  # proved by applies
-    lined = _in_lines(found, window)
+    lined = _filled(found) if short else _in_lines(found, window)
     steps = lined.rows.shape[1] // INPUTS
-    line_steps = steps // _lines(window)
-    whole = _lines(window) > 1 and line_steps <= MOST_WHOLE
+    line = found.rows.shape[1] // _lines(window) if short else steps * INPUTS // _lines(window)
+    whole = not short and _lines(window) > 1 and line <= MOST_WHOLE * INPUTS
     starts = byte_pairs.block_starts(len(found.rows), CHANNELS)
-    blocks = [_block(lined, scales, start) for start in starts]
+    begins, shifts = STARTS if np.any(scales.start) else 0, 0 if short else SHIFTS
+    blocks = [_block(lined, scales, start, shifts) for start in starts]
     limits = weighted.activation_range(context)
-    begins = STARTS if np.any(scales.start) else 0
-    block_words = 1 + begins + SHIFTS + CHANNELS * scales.words.shape[1]
+    block_words = 1 + begins + shifts + CHANNELS * scales.words.shape[1]
     values: dict[str, Any] = {
         "by_row": by_row,
         "starts": begins,
@@ -182,15 +185,32 @@ def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kern
         "scale_words": scales.words.shape[1],
         "block_words": block_words,
         "numbers": NUMBERS,
+        "short": None,
         "whole": whole,
-        "unrolled": line_steps if whole else UNROLLED,
+        "unrolled": line // INPUTS if whole else UNROLLED,
         "limits": None if limits == quant.RANGES["int8"] else limits,
     }
-    numbers = _numbers(context, window, tile, line_steps * INPUTS, len(starts))
+    if short:
+        right, shift = (int(bits) for bits in scales.line.shifts[0])
+        values["short"] = {"inputs": found.rows.shape[1], "line": line, "right": right, "shift": shift}
+    numbers = _numbers(context, window, tile, line, len(starts))
     words = np.concatenate([numbers, *blocks])
     cells = _rows_of_cells(window, tile) * _walk(window, 1)[2] * context.input(0).shape[3] + 1
     scratch = (cells + steps * STEP_WORDS) * lanes.WORD_BYTES
     return Kernel(values, (0,), (Constant("layer", lanes.as_int32(words)),), scratch)
+
+
+def _short_scales(context: Context, found: Sums, window: Geometry) -> Scales | None:
+    """What scales a layer whose windows are printed as a whole, all channels with the same shifts; None for others."""
+    if _lines(window) == 1 or found.rows.shape[1] > MOST_SHORT or not lanes.fit(_filled(found)):
+        return None
+    scales = scales_of(context, found, len(found.rows))
+    return scales if scales and not scales.bounds.size else None
+
+
+def _filled(found: Sums) -> Sums:
+    """The same with an even number of inputs."""
+    return replace(found, rows=np.pad(found.rows, ((0, 0), (0, found.rows.shape[1] % INPUTS))))
 
 
 def _rows_of_cells(window: Geometry, tile: int) -> int:
@@ -214,24 +234,24 @@ def _numbers(context: Context, window: Geometry, tile: int, line: int, blocks: i
     ]
 
 
-def scales_of(context: Context, found: Sums) -> Scales | None:
-    """The cheapest that is proved exact; None when there is none.
+def scales_of(context: Context, found: Sums, alike: int = CHANNELS) -> Scales | None:
+    """The cheapest that is proved exact; None when there is none. So many channels have the same shifts.
 
     Sums may start anywhere, but where outputs of both signs are rounded away from zero, and need a kink there: with the
     bias. Clamped to those between which outputs differ, they need fewer bits.
     """
     steps, bias = lanes.steps(context, OPERANDS, found), found.bias
-    starts, none = np.array(byte_pairs.block_starts(len(bias), CHANNELS)), np.zeros((len(bias), 0), np.int64)
-    if line := scaled_line.search(steps, starts, CHANNELS):
+    starts, none = np.array(byte_pairs.block_starts(len(bias), alike)), np.zeros((len(bias), 0), np.int64)
+    if line := scaled_line.search(steps, starts, alike):
         return Scales(line, np.zeros_like(bias), none)
     biased = lanes.moved(steps, bias)
-    if line := scaled_line.search(biased, starts, CHANNELS, kinked=True):
+    if line := scaled_line.search(biased, starts, alike, kinked=True):
         return Scales(line, bias, none)
     low, high = _bounds(steps)
     middle = (low + high) // 2
     for start, kinked in ((-middle, False), (bias, True)):
         bounded = lanes.moved(replace(steps, least=low, most=high), start)
-        if line := scaled_line.search(bounded, starts, CHANNELS, kinked):
+        if line := scaled_line.search(bounded, starts, alike, kinked):
             return Scales(line, start, np.stack([bounded.least, bounded.most], axis=1))
     return None
 
@@ -242,11 +262,11 @@ def _bounds(steps: Steps) -> tuple[Array, Array]:
     return low, np.maximum(low, np.minimum(steps.most, steps.first[:, -1]))
 
 
-def _block(found: Sums, scales: Scales, start: int) -> Array:
-    """The first channel, where its sums start, what scales them, and the weights."""
+def _block(found: Sums, scales: Scales, start: int, shifts: int) -> Array:
+    """The first channel, where its sums start, so many shifts, what scales them, and the weights."""
     channels = slice(start, start + CHANNELS)
     pairs = scales.start[channels].reshape(-1, 2)
     begin = np.concatenate([pairs[:, 0] + (pairs[:, 1] << lanes.LANE_BITS), pairs[:, 1]])
     begin = begin if np.any(scales.start) else begin[:0]
     weights = lanes.weight_words(found.rows[channels].reshape(CHANNELS, -1, INPUTS))
-    return np.concatenate([[start], begin, scales.line.shifts[start], scales.words[channels].ravel(), weights])
+    return np.concatenate([[start], begin, scales.line.shifts[start][:shifts], scales.words[channels].ravel(), weights])
