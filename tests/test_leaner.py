@@ -10,10 +10,17 @@ import pytest
 from tests.dsp import NONE, RELU, check, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.test_convolution_dsp import convolution
+from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
-from tinygen import leaner, planning
-from tinygen.driver import Compiled
+from tests.test_pointwise_dsp import pointwise
+from tinygen import leaner, planning, target
+from tinygen.driver import Compiled, Model
+from tinygen.frontend import tflite
+from tinygen.limits import Attempt, Limits, compile_within
+from tinygen.quant import Numerics
 from tinygen.variants import Optimize
+from tinygen.verify.compare import verify
+from tinygen.verify.samples import random_samples
 
 CHAIN = "kernels/conv_2d.chain.dsp.c.j2"
 MATRIX, PLAIN = "kernels/matrix_vector.dsp.c.j2", "kernels/fully_connected.c.j2"
@@ -97,6 +104,38 @@ def test_what_a_byte_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 10**6)
     found = compiled(build)
     assert forms(found) == ["roundings"] and set(templates(found)) == {CHAIN, PLAIN}
+
+
+def lines(build: ModelBuilder) -> Model:
+    """Depthwise convolutions of several sizes, and 1x1 ones large enough for functions of their own."""
+    for rows, columns, depth in ((24, 24, 16), (12, 12, 16), (48, 48, 4)):
+        depthwise(build, (1, rows, columns, depth), scale_spread=1.5, slope=0.004)
+    for depth in (8, 12, 16, 32):
+        pointwise(build, (1, 48, 48, depth), 8, scale_spread=1.5)
+    data = build.finish()
+    return Model("net.tflite", data, tflite.read(data, "net.tflite"))
+
+
+def within(model: Model, flash_bytes: int) -> Attempt:
+    board = target.load("nucleo_l4r5zi")
+    limits = Limits(None, flash_bytes)
+    [made] = compile_within(model, board, None, Numerics.TFLITE, "cmake", [Optimize.SPEED], limits)
+    return made
+
+
+def test_a_limit_is_kept_by_leaner_functions() -> None:
+    """The cheapest first, as many as are lacking; below what there are, it is refused."""
+    model = lines(ModelBuilder())
+    most = within(model, 10**6)
+    tight = within(model, most.flash_bytes - 300)
+    least = within(model, 3000)
+    assert most.fits and tight.fits and not least.fits
+    assert most.flash_bytes - 300 >= tight.flash_bytes > least.flash_bytes
+    functions = [len(each.compiled.program.functions) for each in (most, tight, least)]
+    assert functions[0] > functions[1] > functions[2] == 2
+    inputs = random_samples(model.graph, 1)
+    assert verify(tight.compiled, inputs, interpreter=False, board=target.load("nucleo_l4r5zi")).difference is None
+    assert verify(least.compiled, inputs, interpreter=False).difference is None
 
 
 def test_cores_without_such_kernels() -> None:

@@ -16,6 +16,7 @@ from tests.rows_harness import by_rows, check_rows, rows_of
 from tests.test_pointwise_dsp import KERNEL as ANY
 from tests.test_pointwise_dsp import OWN as PAIRS
 from tests.test_pointwise_dsp import pointwise
+from tinygen import leaner
 from tinygen.ops import chains, pointwise_chain_dsp
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
@@ -28,6 +29,7 @@ def own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool
     """Whether each layer has a function of its own."""
     own = bool(request.param == "own")
     monkeypatch.setattr(pointwise_chain_dsp, "OWN_OUTPUTS", 0 if own else 2**30)
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 0)
     return own
 
 

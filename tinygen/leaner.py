@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tinygen import ops
 from tinygen.target import Core
@@ -15,45 +17,87 @@ CYCLES_A_BYTE = 28
 
 @dataclass(frozen=True)
 class _Swap:
-    """Leaner kernels for all layers of a function, by node."""
+    """Leaner kernels for all layers of one function, or several."""
 
-    choices: dict[int, Choice]
-    saved_bytes: float
+    choices: Mapping[int, Choice]
+    """By node."""
+    old_bytes: float
+    """What goes: of the functions, and of what their layers' constants take more."""
+    new: Mapping[str, int]
+    """Functions that no other layer has yet, and what they take."""
     extra_cycles: float
 
+    @property
+    def saved_bytes(self) -> float:
+        """What is left of that."""
+        return self.old_bytes - sum(self.new.values())
 
-def leaner(choices: Choices, core: Core, most_cycles: float) -> Choices:
+    def of(self, choices: Choices) -> Choices:
+        """The choices with these."""
+        return tuple(self.choices.get(index, choice) for index, choice in enumerate(choices))
+
+    def __add__(self, other: _Swap) -> _Swap:
+        """Both."""
+        return _Swap(
+            {**self.choices, **other.choices},
+            self.old_bytes + other.old_bytes,
+            {**self.new, **other.new},
+            self.extra_cycles + other.extra_cycles,
+        )
+
+
+def leaner(choices: Choices, core: Core, most_cycles: float, lacking_bytes: float = 0) -> Choices:
     """The choices, with leaner kernels for all layers of a function that saves too little; the largest goes first.
 
-    All of them together take at most so many cycles more: a small network has few to lose.
+    All of them together take at most so many cycles more: a small network has few to lose. Beyond that, those that
+    take least for a byte save `lacking_bytes`.
     """
     while True:
         swaps = [swap for swap in _swaps(choices, core) if swap.extra_cycles < CYCLES_A_BYTE * swap.saved_bytes]
         swaps = [swap for swap in swaps if swap.extra_cycles <= most_cycles]
         if not swaps:
-            return choices
+            break
         best = max(swaps, key=lambda swap: swap.saved_bytes)
         most_cycles -= best.extra_cycles
-        choices = tuple(best.choices.get(index, choice) for index, choice in enumerate(choices))
+        choices = best.of(choices)
+    while lacking_bytes > 0:
+        swaps = [swap for swap in _swaps(choices, core) if swap.saved_bytes > 0]
+        if not swaps:
+            break
+        best = min(swaps, key=lambda swap: swap.extra_cycles / swap.saved_bytes)
+        lacking_bytes -= best.saved_bytes
+        choices = best.of(choices)
+    return choices
 
 
 def _swaps(choices: Choices, core: Core) -> Iterator[_Swap]:
-    """For each function whose layers all have a leaner kernel: these, and what comes of them."""
+    """For each function whose layers all have a leaner kernel: these, and what comes of them; then several together."""
     layers: dict[str, dict[int, Choice]] = {}
     for index, choice in enumerate(choices):
         if choice:
             layers.setdefault(_function(choice), {})[index] = choice
-    for function, present in layers.items():
-        swap = _swap(present, core, layers.keys() - {function})
-        if swap:
-            yield swap
+    found = [_swap(present, core, layers.keys() - {function}) for function, present in layers.items()]
+    swaps = [swap for swap in found if swap]
+    yield from swaps
+    yield from _together(swaps)
+
+
+def _together(swaps: Sequence[_Swap]) -> Iterator[_Swap]:
+    """Those that would have the same new function: two of them, three, and so on, the cheapest first."""
+    alike: dict[tuple[str, ...], list[_Swap]] = {}
+    for swap in swaps:
+        if swap.new and swap.old_bytes > 0:
+            alike.setdefault(tuple(swap.new), []).append(swap)
+    for group in alike.values():
+        group.sort(key=lambda swap: swap.extra_cycles / swap.old_bytes)
+        yield from list(accumulate(group, operator.add))[1:]
 
 
 def _swap(present: dict[int, Choice], core: Core, others: set[str]) -> _Swap | None:
     """That of the layers of one function, beside the `others`; None where one of them has no leaner kernel."""
     found: dict[int, Choice] = {}
     new: dict[str, int] = {}
-    saved_bytes, cycles = 0.0, 0.0
+    old_bytes, cycles = 0.0, 0.0
     for index, choice in present.items():
         leaner = choice.variant.leaner
         variants = ops.SPECS[choice.context.node.op].variants
@@ -63,10 +107,10 @@ def _swap(present: dict[int, Choice], core: Core, others: set[str]) -> _Swap | N
         found[index] = choice_of(choice.context, variant)
         function = _function(found[index])
         new |= {} if function in others else {function: leaner.own_bytes}
-        saved_bytes += constant_bytes(choice) - constant_bytes(found[index])
+        old_bytes += constant_bytes(choice) - constant_bytes(found[index])
         cycles += leaner.extra_cycles(choice.context)
-        code_bytes = leaner.code_bytes
-    return _Swap(found, saved_bytes + code_bytes - sum(new.values()), cycles)
+        code_bytes = leaner.code_bytes(choice.context)
+    return _Swap(found, old_bytes + code_bytes, new, cycles)
 
 
 def _function(choice: Choice) -> str:

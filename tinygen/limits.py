@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.arena import arena
@@ -16,7 +16,7 @@ from tinygen.variants import ANY_ROOM, Optimize, Room
 
 RAM, FLASH = "RAM", "flash"
 MOST_TRIED = 4
-"""Times that the fastest kernels get less room, where code or application leave too little."""
+"""Times that a goal is tried again: the fastest kernels with less room where code leaves too little, others leaner."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,17 @@ class Attempt:
             taken.arena_bytes - ram if ram else room.ram_bytes,
             taken.constant_bytes - flash if flash else room.flash_bytes,
         )
+
+    def next_room(self, room: Room) -> Room | None:
+        """Room for another attempt at the same goal; None where that has nothing to save.
+
+        The fastest kernels get less of what there is too little of, others make leaner functions: those save code.
+        """
+        if self.goal is Optimize.FASTEST:
+            return self.less(room)
+        excess = self._excess(FLASH)
+        saves = 0 < excess < self.flash_bytes - need(self.compiled).constant_bytes
+        return replace(room, lacking_bytes=room.lacking_bytes + excess) if saves else None
 
     def _excess(self, kind: str) -> int:
         """Bytes over the limit and over what the board has, the larger of both."""
@@ -134,11 +145,14 @@ def compile_within(
 
     attempts: list[Attempt] = []
     for goal in goals:
-        made = attempt(goal, room := _room(limits))
-        for _ in range(MOST_TRIED if goal is Optimize.FASTEST else 0):
-            if made.fits:
+        made, room = attempt(goal, _room(limits)), _room(limits)
+        for _ in range(MOST_TRIED):
+            less = None if made.fits else made.next_room(room)
+            if less is None:
                 break
-            made = attempt(goal, room := made.less(room))
+            before, room, made = made, less, attempt(goal, less)
+            if goal is not Optimize.FASTEST and made.flash_bytes == before.flash_bytes:
+                break
         attempts.append(made)
         if made.fits:
             break

@@ -78,7 +78,8 @@ def plan_for(
     if optimize is Optimize.FASTEST:
         choices = faster(graph, core, choices, room)
     else:
-        choices = leaner(choices, core, MOST_FOR_FLASH[optimize] * whole_cycles(choices, core))
+        most_cycles = MOST_FOR_FLASH[optimize] * whole_cycles(choices, core)
+        choices = leaner(choices, core, most_cycles, room.lacking_bytes)
     left = MOST_EXTRA[optimize] * whole_cycles(choices, core)
     known: dict[Any, Any] = {}
     can_feed = not given or len({graph.tensors[tensor].source for tensor in graph.inputs}) == 1

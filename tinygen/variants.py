@@ -44,10 +44,13 @@ class Room:
 
     ram_bytes: float = math.inf
     flash_bytes: float = math.inf
+    lacking_bytes: int = 0
+    """Of flash, beyond what the kernels for a goal leave: leaner functions save so many, whatever they take."""
 
     def within(self, board: Target) -> Room:
         """No more than a board has, each in one piece."""
-        return Room(min(self.ram_bytes, board.largest_ram_bytes), min(self.flash_bytes, board.largest_flash_bytes))
+        ram_bytes, flash_bytes = board.largest_ram_bytes, board.largest_flash_bytes
+        return replace(self, ram_bytes=min(self.ram_bytes, ram_bytes), flash_bytes=min(self.flash_bytes, flash_bytes))
 
 
 ANY_ROOM = Room()

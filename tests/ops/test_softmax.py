@@ -57,7 +57,7 @@ def test_every_distance(golden: Golden) -> None:
     ("scale", "mirrored"), [(1e-4, True), (0.021, True), (0.3, False), (15.9, False), (64.0, False), (1e6, False)]
 )
 def test_rows_of_two(golden: Golden, scale: float, mirrored: bool) -> None:
-    """Each distance of two, either way around; the table ends where nothing changes, of the smaller output if it says all."""
+    """Each distance of two, either way around; the table ends where nothing changes, one of both where they mirror."""
     data = _softmax((511, 2), scale).finish()
     ahead = np.stack([np.full(256, 127), np.arange(-128, 128)], axis=1)
     sample = np.concatenate([ahead, ahead[:-1, ::-1]]).astype(np.int8)

@@ -107,6 +107,20 @@ VARIANTS = (
         pointwise_chain_dsp.applies,
         pointwise_chain_dsp.params,
         pointwise_chain_dsp.rows,
+        leaner=Leaner(
+            "pointwise_chain_shared_dsp",
+            pointwise_chain_dsp.own_bytes,
+            pointwise_chain_dsp.SHARED_BYTES,
+            pointwise_chain_dsp.shared_cycles,
+        ),
+    ),
+    _pointwise_variant(
+        "dsp",
+        "pointwise_chain_shared_dsp",
+        pointwise_chain_dsp.TEMPLATE,
+        pointwise_chain_dsp.applies,
+        pointwise_chain_dsp.shared_params,
+        pointwise_chain_dsp.shared_rows,
     ),
     _pointwise_variant(
         "dsp",
@@ -184,7 +198,7 @@ VARIANTS = (
         convolution_chain_rows_dsp.rows,
         leaner=Leaner(
             "chain_shared_dsp",
-            convolution_chain_dsp.CODE_BYTES,
+            lambda _: convolution_chain_dsp.CODE_BYTES,
             convolution_chain_dsp.CODE_BYTES,
             convolution_chain_dsp.shared_cycles,
         ),

@@ -14,6 +14,7 @@ from tinygen.ops import (
     depthwise_dsp,
     depthwise_int16_dsp,
     depthwise_line_dsp,
+    depthwise_line_rounds_dsp,
     depthwise_line_shared_dsp,
     depthwise_mve,
     depthwise_pairs_dsp,
@@ -29,7 +30,7 @@ from tinygen.ops import (
     window_rows,
     window_walk,
 )
-from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Rows, Variant
+from tinygen.ops.spec import Context, Cost, Kernel, Leaner, OpSpec, Rows, Variant
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 from tinygen.ops.window_walk import Span
 
@@ -106,6 +107,16 @@ def cost(context: Context) -> Cost:
     return Cost(context.output.size * kernel_height * kernel_width, context.output.size)
 
 
+def _rounds(code_bytes: int) -> Leaner:
+    """Rounds of columns in place of a function of so many bytes."""
+    return Leaner(
+        "line_rounds_dsp",
+        lambda _: code_bytes,
+        depthwise_line_rounds_dsp.OWN_BYTES,
+        depthwise_line_rounds_dsp.extra_cycles,
+    )
+
+
 SPEC = OpSpec(
     name="depthwise_conv_2d",
     tflite="DEPTHWISE_CONV_2D",
@@ -146,6 +157,7 @@ SPEC = OpSpec(
             depthwise_line_shared_dsp.applies,
             depthwise_line_shared_dsp.params,
             depthwise_rows_dsp.rows,
+            leaner=_rounds(depthwise_line_shared_dsp.CODE_BYTES),
         ),
         Variant(
             "line_dsp",
@@ -153,6 +165,15 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             depthwise_line_dsp.applies,
             depthwise_line_dsp.params,
+            depthwise_rows_dsp.rows,
+            leaner=_rounds(depthwise_line_dsp.CODE_BYTES),
+        ),
+        Variant(
+            "line_rounds_dsp",
+            depthwise_line_rounds_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            depthwise_line_rounds_dsp.applies,
+            depthwise_line_rounds_dsp.params,
             depthwise_rows_dsp.rows,
         ),
         Variant(

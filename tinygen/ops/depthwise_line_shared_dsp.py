@@ -18,6 +18,8 @@ FEW_OUTPUTS = 2**12
 LEAST_COLUMNS, MOST_COLUMNS = 2, 8
 """All are printed one after another."""
 BORDER = (1, 1)
+CODE_BYTES = 770
+"""About those of its function in rows of six."""
 
 
 def applies(context: Context) -> bool:

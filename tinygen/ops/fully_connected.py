@@ -190,7 +190,10 @@ SPEC = OpSpec(
             fully_connected_dsp.applies,
             fully_connected_dsp.params,
             leaner=Leaner(
-                "c", fully_connected_dsp.CODE_BYTES, fully_connected_dsp.PLAIN_BYTES, fully_connected_dsp.plain_cycles
+                "c",
+                lambda _: fully_connected_dsp.CODE_BYTES,
+                fully_connected_dsp.PLAIN_BYTES,
+                fully_connected_dsp.plain_cycles,
             ),
         ),
         Variant(
@@ -213,7 +216,12 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             matrix_few_dsp.applies,
             few_params,
-            leaner=Leaner("c", matrix_few_dsp.CODE_BYTES, matrix_few_dsp.PLAIN_BYTES, fully_connected_dsp.plain_cycles),
+            leaner=Leaner(
+                "c",
+                lambda _: matrix_few_dsp.CODE_BYTES,
+                matrix_few_dsp.PLAIN_BYTES,
+                fully_connected_dsp.plain_cycles,
+            ),
         ),
         Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
         Variant(

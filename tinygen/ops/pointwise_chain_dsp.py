@@ -28,6 +28,10 @@ STEP_BYTES = {4: 48, 5: 60}
 """Of a step, by the pixels of a chain: 12 or 15 instructions of 4 bytes."""
 OWN_OUTPUTS = 2**14
 """A layer of so many has a function of its own: about 15 cycles less for each eight outputs."""
+OWN_CYCLES = 15
+"""What such a function takes less for a block."""
+OWN_BYTES, SHARED_BYTES = 430, 1580
+"""About those of such a function beside its steps, and of one for all sizes."""
 STEP_CYCLES, STORE_CYCLES = {4: 13, 5: 17}, {4: 65, 5: 80}
 """Of a block, by the pixels of a chain."""
 FEWER_CYCLES = 0.85
@@ -57,7 +61,28 @@ def params(context: Context) -> Kernel:
     return _kernel(context, chains.OUTPUTS, own=_has_own(context, context.output.size))
 
 
-def rows(context: Context) -> Rows | None:
+def shared_params(context: Context) -> Kernel:
+    """The same without a function of its own."""
+    return _kernel(context, chains.OUTPUTS, own=False)
+
+
+def own_bytes(context: Context) -> int:
+    """About those of a layer's own function; none, where it has none."""
+    steps = min(-(-context.input(0).shape[3] // 2), ROUND_STEPS)
+    return OWN_BYTES + steps * STEP_BYTES[chains.OUTPUTS] if _has_own(context, context.output.size) else 0
+
+
+def shared_cycles(context: Context) -> float:
+    """About what a layer takes more without a function of its own."""
+    return OWN_CYCLES * context.output.size / (chains.OUTPUTS * CHANNELS)
+
+
+def shared_rows(context: Context) -> Rows | None:
+    """Those of `rows` without a function of their own."""
+    return rows(context, may_own=False)
+
+
+def rows(context: Context, may_own: bool = True) -> Rows | None:
     """The same for one row of the output, five pixels at a time or two where those leave fewer over."""
     row = pixelwise.of_one_row(context)
     if row is None:
@@ -66,7 +91,8 @@ def rows(context: Context) -> Rows | None:
     outputs = min((chains.OUTPUTS, chains.MOST_OUTPUTS), key=lambda outputs: _cycles(row, outputs))
     if not applies(row, outputs):
         return by_twos
-    kernel = _kernel(row, outputs, own=outputs == chains.OUTPUTS and _has_own(row, context.output.size))
+    own = may_own and outputs == chains.OUTPUTS and _has_own(row, context.output.size)
+    kernel = _kernel(row, outputs, own)
     if outputs > chains.OUTPUTS and kernel.values["finish"]["shift"] is None:
         return by_twos
     return Rows(kernel, TEMPLATE, extra_cycles=_extra(context, _cycles(row, outputs)), small=by_twos)

@@ -195,8 +195,8 @@ class Leaner:
     """Another variant of an operator whose function is shorter, or one that more layers share."""
 
     variant: str
-    code_bytes: int
-    """About what the function takes that this variant has no need of."""
+    code_bytes: Callable[[Context], int]
+    """About what a layer's function takes that this variant has no need of."""
     own_bytes: int
     """About what its own takes, where no other layer has it."""
     extra_cycles: Callable[[Context], float]

@@ -1,0 +1,68 @@
+"""Turns a 3x3 depthwise convolution inside a border into a kernel that layers of many sizes share: the leanest.
+
+It is the kernel of depthwise_line_shared_dsp in rounds of columns, with their number among its words; the row below the
+last is computed by the instructions for all others. That takes some cycles for each row and round, and one an output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ops import depthwise_line_dsp, depthwise_steps, dsp, planes
+from tinygen.ops.depthwise_line_shared_dsp import BORDER
+from tinygen.ops.planes import OPERANDS
+from tinygen.ops.spec import Constant, Context, Kernel, Overlap
+from tinygen.ops.window import convolution_geometry
+
+TEMPLATE = "kernels/depthwise_conv_2d.line.rounds.dsp.c.j2"
+ROUNDS = (6, 4)
+"""Columns that are printed one after another: a row is a multiple of one of these."""
+MOST_CHANNELS = 2**16 - 1
+"""Bytes from pixel to pixel, in half a register."""
+OWN_BYTES = 850
+"""About those of its function."""
+OUTPUT_CYCLES, ROUND_CYCLES, ROW_CYCLES = 1, 7, 22
+"""About what it takes more than a function of the layer's own."""
+BELOW_CYCLES = 5
+"""What a column of the last row takes more than if there were instructions for that."""
+
+
+def applies(context: Context) -> bool:
+    """Each output over its input inside a border, in whole rounds."""
+    window = convolution_geometry(context)
+    batches, rows, columns, channels = context.input(0).shape
+    if window.input != window.output or window.pad != BORDER or batches > 1 or rows < 2 or channels > MOST_CHANNELS:
+        return False
+    return any(columns % size == 0 for size in ROUNDS) and depthwise_line_dsp.applies(context)
+
+
+def params(context: Context) -> Kernel:
+    """Records behind the numbers of channels, columns and rows."""
+    plane = next(way for way in planes.planes(convolution_geometry(context)) if not way.turned)
+    found = dsp.sums(context, OPERANDS)
+    scaled = planes.scaling(context, found)
+    start, multiplier = (constant.data for constant in scaled.constants)
+    records = depthwise_steps.records(planes.filters(found, plane), start, multiplier)
+    _, rows, columns, channels = context.input(0).shape
+    values = {
+        "scaling": scaled.values,
+        "fill": context.input(0).zero_point,
+        "round": _round(columns),
+        "record_bytes": depthwise_steps.RECORD_BYTES,
+    }
+    line_bytes = plane.along.reach * depthwise_steps.WORD_BYTES
+    words = np.concatenate([np.array([channels, columns, rows], "<i4").view(np.int8), records.data.ravel()])
+    return Kernel(values, (0,), (Constant("records", words),), line_bytes, (Overlap(0, exact=(0,)),))
+
+
+def extra_cycles(context: Context) -> float:
+    """About what a layer takes more with it."""
+    _, rows, columns, channels = context.input(0).shape
+    rounds = columns / _round(columns) - columns / depthwise_line_dsp.MOST_COLUMNS
+    row = columns * OUTPUT_CYCLES + rounds * ROUND_CYCLES + ROW_CYCLES
+    return channels * (rows * row + columns * BELOW_CYCLES)
+
+
+def _round(columns: int) -> int:
+    """Columns of a round."""
+    return next(size for size in ROUNDS if columns % size == 0)
