@@ -2,8 +2,8 @@
 
 python -m scripts.sweep --core cortex-m4f [--network mobilenet_v2_035_64]
 
-A layer that costs more than 1.5 times what the best layer of its kind costs is named. Layers that take less than a
-thousandth of their network's time are left out.
+A layer that costs more than 1.5 times its floor is named; tuning/sweep.py says what that is. Layers that take less
+than a thousandth of their network's time are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         board = board_of(options.core)
         for name in options.network or NETWORKS:
             result = cost(NETWORKS[name](), board)
-            found += swept(name, result.profile)
+            found += swept(name, result)
             macs = result.profile.macs
             sizes = (result.code_bytes, result.constant_bytes, result.arena_bytes)
             cells = (name, f"{result.cycles:,}", f"{macs:,}", f"{result.cycles / macs:.2f}", *(f"{s:,}" for s in sizes))
@@ -43,11 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _table(found: list[Swept]) -> str:
-    """Of each kind its layers, the best and the worst, and those that are outliers."""
-    lines = ["", "| kind | layers | best | worst | worst/best | outliers |", "|---|---:|---:|---:|---:|---|"]
+    """Of each kind its layers, the best and the worst of them, a product at its least, and those that are outliers."""
+    lines = [
+        "",
+        "| kind | layers | best | worst | worst/best | a product at least | worst/floor | outliers |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
     for kind in kinds(found):
-        named = "; ".join(str(layer) for layer in kind.outliers)
+        named = "; ".join(f"{layer}, {layer.over(kind.product):.2f} x" for layer in kind.outliers)
         figures = f"{len(kind.layers)} | {kind.best:.2f} | {kind.worst:.2f} | {kind.worst / kind.best:.2f}"
+        figures += f" | {kind.product:.2f} | {kind.most_over:.2f}"
         lines.append(f"| {kind.name} | {figures} | {named} |")
     return "\n".join(lines)
 

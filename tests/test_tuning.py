@@ -102,10 +102,21 @@ def test_every_layer_of_the_grammar() -> None:
 
 
 def test_a_sweep_names_what_costs_too_much() -> None:
+    """Two roundings cost more than one; a small map costs more for each product, but not above its floor."""
     board = board_of("cortex-m4f")
-    lines = ("depthwise 3x3 8 16x16", "depthwise 3x3 8 5x5 stride 2", "depthwise 3x3 8 16x16 stride 1x1")
-    layers = [layer for line in lines for layer in swept(line, cost(network(parse(line)), board).profile)]
+    lines = ("depthwise 3x3 8 16x16", "depthwise 3x3 8 2x2", "depthwise 3x3 8 16x16 signed", "depthwise 3x3 8 32x16")
+    layers = [layer for line in lines for layer in swept(line, cost(network(parse(line)), board))]
     (kind,) = kinds(layers)
-    assert kind.name == "DEPTHWISE_CONV_2D" and len(kind.layers) == 3
-    assert [layer.network for layer in kind.outliers] == ["depthwise 3x3 8 5x5 stride 2"]
-    assert kind.worst == kind.outliers[0].per_unit > 1.5 * kind.best
+    assert kind.name == "DEPTHWISE_CONV_2D" and len(kind.layers) == 4
+    assert [layer.products for layer in layers[:2]] == [8 * 46 * 46, 8 * 4 * 4]
+    assert [layer.network for layer in kind.outliers] == ["depthwise 3x3 8 2x2", "depthwise 3x3 8 16x16 signed"]
+    assert kind.worst > 1.5 * kind.best and 1.5 < kind.most_over == kind.outliers[0].over(kind.product)
+
+
+def test_a_layer_of_few_products_is_no_outlier() -> None:
+    """A sum of eight products is scaled like one of more: they cost more each, but are not far above the floor."""
+    board = board_of("cortex-m4f")
+    lines = ("conv 1x1 8->16 8x8", "conv 1x1 24->16 8x8")
+    layers = [layer for line in lines for layer in swept(line, cost(network(parse(line)), board))]
+    (kind,) = kinds(layers)
+    assert kind.worst > 1.4 * kind.best and kind.outliers == () and kind.most_over < 1.25
