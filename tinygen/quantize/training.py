@@ -16,6 +16,8 @@ from tinygen.quantize.evaluate import Score, check_samples, outputs_keras, score
 from tinygen.quantize.keras_graph import functional
 
 BATCH_SIZE = 32
+STEPS_AT_ONCE = 32
+"""Steps between two looks of Keras at its callbacks, of which none wants to be called within an epoch."""
 PROBABILITY_SUM_TOLERANCE = 0.05
 """How far from 1 the outputs of a softmax may sum: a quantised one is off by up to half a step in each class."""
 SMALLEST_PROBABILITY = 1e-7
@@ -72,7 +74,9 @@ def fit(
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
     _reseed(model, seed)
     trainer = functional(model)  # shares the layers: nothing of the training stays in `model`
-    trainer.compile(optimizer, loss or cross_entropy(model, train.x), jit_compile=False)
+    trainer.compile(
+        optimizer, loss or cross_entropy(model, train.x), jit_compile=False, steps_per_execution=STEPS_AT_ONCE
+    )
     best = _Best(model, validation, keep_from)
     hooks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=best.judge)]
     if progress is not None:
