@@ -13,9 +13,10 @@ import numpy as np
 
 from scripts.study import models, sets
 from tinygen.ir import Array
+from tinygen.quantize.augment import with_mixtures
 from tinygen.quantize.cluster import cluster
 from tinygen.quantize.data import Data
-from tinygen.quantize.distill import distill, narrower, with_mixtures
+from tinygen.quantize.distill import distill, narrower
 from tinygen.quantize.evaluate import outputs_keras, outputs_tflite
 from tinygen.quantize.keras_graph import copy_model
 from tinygen.quantize.prune import prune_channels, prune_pattern

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,9 +9,11 @@ from keras import layers
 
 from tests.quantize.networks import convolutional, digits, first, trained
 from tinygen.errors import QuantizeError
+from tinygen.quantize import distill as module
+from tinygen.quantize.augment import ChangedImages, changed
 from tinygen.quantize.data import Data
-from tinygen.quantize.distill import distill, narrower, softened, with_mixtures
-from tinygen.quantize.evaluate import score_keras
+from tinygen.quantize.distill import distill, narrower, softened, teachers_like
+from tinygen.quantize.evaluate import outputs_keras, score_keras
 
 TRAIN, VALIDATION = digits().train, digits().validation
 
@@ -46,23 +50,54 @@ def test_without_the_teacher_the_loss_is_cross_entropy() -> None:
     np.testing.assert_allclose(trained_to[0], trained_to[1], atol=2e-4)
 
 
-def test_mixtures_lie_between_two_samples_and_go_with_their_targets() -> None:
-    values = np.stack([np.arange(6.0), 10 * np.arange(6.0)], axis=1).astype(np.float32)
-    mixed = with_mixtures(values, 3, seed=1)
-    np.testing.assert_array_equal(mixed[:6], values)
-    np.testing.assert_allclose(mixed[:, 1], 10 * mixed[:, 0], rtol=1e-6)
-    assert mixed.shape == (24, 2) and mixed.min() >= 0 and mixed[:, 0].max() <= 5
-    assert len(np.unique(mixed[:, 0])) > 15  # a sample may be its own partner
-    targets = with_mixtures(np.eye(6, dtype=np.float32), 3, seed=1)
-    np.testing.assert_allclose(targets @ np.arange(6), mixed[:, 0], rtol=1e-5, atol=1e-5)  # the same pairs and shares
-
-
 def test_mixtures_do_not_add_steps() -> None:
     told: list[tuple[int, int]] = []
     few = first(TRAIN, 64)
     options = {"epochs": 4, "progress": lambda done, total: told.append((done, total))}
     distill(trained(), narrower(trained()), few, VALIDATION, copies=9, **options)
     assert told == [(4, 4)]  # one pass over the samples and three mixtures of each
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a student is trained with, without the training."""
+    found: dict[str, Any] = {}
+    monkeypatch.setattr(module, "fit", lambda model, train, validation, **rest: found.update(rest, train=train))
+    return found
+
+
+def test_several_teachers_are_followed_in_their_mean(given: dict[str, Any]) -> None:
+    few, teachers = first(TRAIN, 20), [trained(), convolutional(seed=5)]
+    distill(teachers, narrower(trained()), few, VALIDATION, temperature=3, copies=1, epochs=8)
+    parts = [softened(outputs_keras(teacher, given["train"].x), 3) for teacher in teachers]
+    np.testing.assert_allclose(given["targets"][:, 10:], (parts[0] + parts[1]) / 2, atol=1e-6)
+    assert np.abs(parts[0] - parts[1]).max() > 0.1
+
+
+def test_changed_samples_take_the_place_of_mixtures_and_have_labels(given: dict[str, Any]) -> None:
+    few, change = first(TRAIN, 20), ChangedImages()
+    distill(trained(), narrower(trained()), few, VALIDATION, change=change, copies=3, epochs=8, seed=2)
+    expected = changed(few, 3, change, seed=2)
+    np.testing.assert_array_equal(given["train"].x, expected.x)
+    np.testing.assert_array_equal(given["targets"][:, :10].argmax(axis=1), expected.y)
+    assert (given["targets"][:, :10].sum(axis=1) == 1).all() and given["epochs"] == 2
+    distill(trained(), narrower(trained()), few, VALIDATION, copies=3, epochs=8)
+    assert (given["targets"][20:, :10] == 0).all()  # of a mixture no class is wanted
+
+
+def test_teachers_are_trained_from_weights_of_their_own() -> None:
+    told: list[tuple[int, int]] = []
+    few = first(TRAIN, 64)
+    options = {"epochs": 2, "learning_rate": 1e-2, "seed": 4}
+    one, two = teachers_like(
+        convolutional(), 2, few, VALIDATION, progress=lambda done, total: told.append((done, total)), **options
+    )
+    (again,) = teachers_like(convolutional(seed=9), 1, few, VALIDATION, **options)
+    for first_weight, second, other in zip(one.get_weights(), again.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(first_weight, second)  # whatever weights the model has
+        assert first_weight.shape == other.shape and (first_weight != other).any()
+    assert (one.get_layer("classifier").get_weights()[1] != 0).any()  # a bias starts at 0
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_softened_probabilities_come_closer_to_each_other() -> None:
@@ -75,6 +110,10 @@ def test_what_does_not_fit_together_is_refused() -> None:
     student = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(9)])
     with pytest.raises(QuantizeError, match=r"found \[8, 8, 1\] -> \[9\], expected \[8, 8, 1\] -> \[10\]"):
         distill(trained(), student, TRAIN, VALIDATION)
+    with pytest.raises(QuantizeError, match="takes or gives other shapes than its teacher"):
+        distill([trained(), student], convolutional(), TRAIN, VALIDATION)
+    with pytest.raises(QuantizeError, match="a student needs a teacher, found none"):
+        distill([], student, TRAIN, VALIDATION)
     with pytest.raises(QuantizeError, match=r"found temperature 0, alpha 0\.5"):
         distill(trained(), convolutional(), TRAIN, VALIDATION, temperature=0, alpha=0.5)
     with pytest.raises(QuantizeError, match="a width is a share of the channels, found 2"):

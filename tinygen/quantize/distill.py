@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tinygen.errors import QuantizeError
 from tinygen.ir import Array
+from tinygen.quantize.augment import Change, changed, with_mixtures
 from tinygen.quantize.channel_groups import channels_of, without
 from tinygen.quantize.data import Data
 from tinygen.quantize.evaluate import outputs_keras
@@ -19,7 +21,7 @@ from tinygen.quantize.training import SMALLEST_PROBABILITY, Progress, fit, gives
 
 
 def distill(
-    teacher: keras.Model,
+    teacher: keras.Model | Sequence[keras.Model],
     student: keras.Model,
     train: Data,
     validation: Data,
@@ -27,6 +29,7 @@ def distill(
     temperature: float = 2.0,
     alpha: float = 0.9,
     copies: int = 7,
+    change: Change | None = None,
     epochs: int = 30,
     learning_rate: float = 4e-3,
     seed: int = 0,
@@ -35,31 +38,21 @@ def distill(
     """A copy of `student` trained towards the teacher's softened probabilities and, by 1 - `alpha`, the labels.
 
     The loss is alpha T^2 KL(teacher || student at temperature T) + (1 - alpha) cross-entropy (Hinton, Vinyals and Dean,
-    "Distilling the knowledge in a neural network", 2015). A teacher is nearly certain of samples that it was trained
-    on, and so it is also asked about `copies` times as many mixtures of them, which have no label (Beyer et al.,
-    "Knowledge distillation: a good teacher is patient and consistent", 2022). Mixtures take the place of samples: there
-    are as many steps as in `epochs` without them. The student may have any layers: fewer channels than its teacher
-    (`narrower`, `prune_channels`) or another architecture. Raises QuantizeError.
+    "Distilling the knowledge in a neural network", 2015); of several teachers the mean probability is followed, which
+    is better than any one's (`teachers_like`). A teacher is nearly certain of samples that it was trained on, and so it
+    is also asked about `copies` times as many: samples that `change` makes, which have the label of the one they were,
+    or without it mixtures, which have none (Beyer et al., "Knowledge distillation: a good teacher is patient and
+    consistent", 2022). They take the place of samples: there are as many steps as in `epochs` without them. The student
+    may have any layers: fewer channels than its teacher (`narrower`, `prune_channels`) or another architecture.
+    Raises QuantizeError.
     """
-    classes = int(student.output_shape[-1])
-    if teacher.input_shape[1:] != student.input_shape[1:] or teacher.output_shape[1:] != student.output_shape[1:]:
-        raise QuantizeError(
-            "the student takes or gives other shapes than its teacher",
-            found=f"{list(student.input_shape[1:])} -> {list(student.output_shape[1:])}",
-            expected=f"{list(teacher.input_shape[1:])} -> {list(teacher.output_shape[1:])}",
-        )
-    if temperature <= 0 or not 0 <= alpha <= 1:
-        raise QuantizeError(
-            "a temperature is above 0, and alpha between 0 and 1", found=f"temperature {temperature}, alpha {alpha}"
-        )
+    teachers = [teacher] if isinstance(teacher, keras.Model) else list(teacher)
+    _check(teachers, student, temperature, alpha)
     student = copy_model(student)
     probabilities = gives_probabilities(outputs_keras(student, train.x[:1]))
-    assert train.y is not None
-    copies = max(0, min(copies, epochs - 1))
-    x = with_mixtures(train.x, copies, seed)
-    labels = np.zeros((len(x), classes), np.float32)
-    labels[np.arange(len(train.y)), train.y] = 1  # of a mixture no class is wanted, and so it adds nothing to that part
-    soft = softened(outputs_keras(teacher, x), temperature)
+    classes, copies = int(student.output_shape[-1]), max(0, min(copies, epochs - 1))
+    asked, labels = _questions(train, classes, copies, change, seed)
+    soft = np.mean([softened(outputs_keras(each, asked.x), temperature) for each in teachers], axis=0)
 
     def loss(wanted: Any, outputs: Any) -> Any:
         logits = tf.math.log(tf.clip_by_value(outputs, SMALLEST_PROBABILITY, 1.0)) if probabilities else outputs
@@ -69,7 +62,7 @@ def distill(
 
     fit(
         student,
-        Data(x, np.resize(train.y, len(x)), train.path),
+        asked,
         validation,
         epochs=epochs // (1 + copies),
         learning_rate=learning_rate,
@@ -81,18 +74,65 @@ def distill(
     return student
 
 
-def with_mixtures(values: Array, copies: int, seed: int) -> Array:
-    """`values`, and `copies` times as many sums of two of them, of random shares; the same seed, the same pairs.
+def teachers_like(
+    model: keras.Model,
+    count: int,
+    train: Data,
+    validation: Data,
+    *,
+    epochs: int = 60,
+    learning_rate: float = 4e-3,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[keras.Model]:
+    """`count` networks of the form of `model`, trained on the labels from fresh weights, each from others.
 
-    For samples and for targets alike (Zhang et al., "mixup: beyond empirical risk minimization", 2018).
+    They err in different places, and so their mean is right more often than each (Hinton et al., 2015).
+    `changed(train, ...)` as `train` makes better ones.
     """
-    rng = np.random.default_rng(seed)
-    parts = [values]
-    for _ in range(copies):
-        others = rng.permutation(len(values))
-        shares = rng.uniform(size=(len(values),) + (1,) * (values.ndim - 1)).astype(np.float32)
-        parts.append(shares * values + (1 - shares) * values[others])
-    return np.concatenate(parts)
+    made = []
+    for number in range(count):
+        keras.utils.set_random_seed(seed + number)
+        made.append(keras.models.clone_model(model))
+        told = None if progress is None else _part_of(progress, number, count)
+        rate, own_seed = learning_rate, seed + number
+        fit(made[-1], train, validation, epochs=epochs, learning_rate=rate, seed=own_seed, progress=told)
+    return made
+
+
+def _part_of(progress: Progress, number: int, count: int) -> Progress:
+    """The progress of one of `count` trainings, told as that of all."""
+    return lambda done, total: progress(number * total + done, count * total)
+
+
+def _check(teachers: Sequence[keras.Model], student: keras.Model, temperature: float, alpha: float) -> None:
+    """Raise QuantizeError unless the student can learn from the teachers."""
+    if not teachers:
+        raise QuantizeError("a student needs a teacher", found="none")
+    for teacher in teachers:
+        if teacher.input_shape[1:] != student.input_shape[1:] or teacher.output_shape[1:] != student.output_shape[1:]:
+            raise QuantizeError(
+                "the student takes or gives other shapes than its teacher",
+                found=f"{list(student.input_shape[1:])} -> {list(student.output_shape[1:])}",
+                expected=f"{list(teacher.input_shape[1:])} -> {list(teacher.output_shape[1:])}",
+            )
+    if temperature <= 0 or not 0 <= alpha <= 1:
+        raise QuantizeError(
+            "a temperature is above 0, and alpha between 0 and 1", found=f"temperature {temperature}, alpha {alpha}"
+        )
+
+
+def _questions(train: Data, classes: int, copies: int, change: Change | None, seed: int) -> tuple[Data, Array]:
+    """What teachers are asked: the samples and the copies; and the class of each as one of `classes` numbers."""
+    assert train.y is not None
+    labels = np.eye(classes, dtype=np.float32)
+    if change is not None:
+        asked = changed(train, copies, change, seed)
+        return asked, labels[asked.y]
+    x = with_mixtures(train.x, copies, seed)
+    wanted = np.zeros((len(x), classes), np.float32)
+    wanted[: len(train.y)] = labels[train.y]  # of a mixture no class is wanted, and so it adds nothing to that part
+    return Data(x, np.resize(train.y, len(x)), train.path), wanted
 
 
 def softened(outputs: Array, temperature: float) -> Array:
