@@ -18,6 +18,7 @@ from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import slope
 from tests.test_v6m import BOARDS, CROSS, WIDENED, check_kernel, compiles, scaled
 from tinygen.ops import convolution_chain_v6m
+from tinygen.ops.chains_v6m import SHIFT
 from tinygen.ops.convolution_chain_v6m import TEMPLATE
 from tinygen.ops.window import convolution_geometry
 from tinygen.verify.golden import Golden
@@ -137,11 +138,13 @@ def test_what_it_takes() -> None:
 
 @pytest.mark.usefixtures("always")
 def test_layers_of_all_shapes_share_a_kernel() -> None:
+    """But for the shift, where it is not the one that most layers have."""
     build = ModelBuilder()
     for depth in (1, 3, 4):
         convolution(build, (1, 6, 8, depth), 16, (3, 2), activation=RELU, slope=0.0005, y_zero=-128)
     functions = compiled(build, "pico").program.functions
-    assert [function.template for function in functions] == [TEMPLATE]
+    assert {function.template for function in functions} == {TEMPLATE}
+    assert sorted(function.values["shift"] for function in functions) == [0, SHIFT]
 
 
 @pytest.mark.usefixtures("always")

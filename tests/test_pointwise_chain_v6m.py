@@ -122,7 +122,7 @@ def test_layers_of_all_shapes_share_a_kernel() -> None:
         pointwise(build, (1, 6, 6, depth), 16, RELU, slope=0.0005, y_zero=-128)
     program = compiled(build, "pico").program
     functions = [function for function in program.functions if function.template == TEMPLATE]
-    forms = {(function.values["bounded"], function.values["kinked"]) for function in functions}
+    forms = {tuple(function.values[key] for key in ("bounded", "kinked", "shift")) for function in functions}
     assert len(functions) == len(forms) < len(program.calls)
 
 

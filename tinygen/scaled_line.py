@@ -51,13 +51,19 @@ class ScaledLine:
 
 
 def search(
-    wanted: Steps, starts: Array, size: int, kinked: bool = False, low_bits: int = LOW_BITS
+    wanted: Steps,
+    starts: Array,
+    size: int,
+    kinked: bool = False,
+    low_bits: int = LOW_BITS,
+    most_shift: int = MOST_SHIFT,
 ) -> ScaledLine | None:
     """A line with exactly these steps in every channel, the shifts of each block of `size` channels alike.
 
     The lower part of a multiplier has `low_bits` at most.
     """
-    right, shift = _shifts(wanted, starts, size, low_bits)
+    right, shift = _shifts(wanted, starts, size)
+    right, shift = np.minimum(right, low_bits), np.minimum(shift, most_shift)
     if right.min() < 1 or shift.min() < 1:
         return None
     found = _Search(wanted, right, shift, kinked).solve()
@@ -66,7 +72,7 @@ def search(
     return found
 
 
-def _shifts(wanted: Steps, starts: Array, size: int, low_bits: int) -> tuple[Array, Array]:
+def _shifts(wanted: Steps, starts: Array, size: int) -> tuple[Array, Array]:
     """[channels] each: the most that leave all steps in 32 bits, the least of each block.
 
     A channel of two blocks, the last of which starts early, takes the least of both.
@@ -75,7 +81,7 @@ def _shifts(wanted: Steps, starts: Array, size: int, low_bits: int) -> tuple[Arr
     first = wanted.first.astype(np.float64)
     center = np.where(first > wanted.most[:, None], wanted.least[:, None], first)[:, -1]
     outputs = wanted.slopes * (reach + np.abs(center)) + 2 * quant.INT32_MAX / 2**23
-    right = np.minimum(low_bits, 32 - np.ceil(np.log2(reach))).astype(np.int64)
+    right = np.minimum(LOW_BITS, 32 - np.ceil(np.log2(reach))).astype(np.int64)
     shift = np.minimum(MOST_SHIFT, np.floor(31 - np.log2(outputs))).astype(np.int64)
     for _ in range(2):
         for start in starts:

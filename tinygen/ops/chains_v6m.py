@@ -33,6 +33,8 @@ WEIGHT_OFFSET = 128
 """What is added to a weight so that it is a byte."""
 LOW_BITS = 13
 """Of the lower part of a multiplier, where only sums from a threshold on are scaled: times 20 bits it is a word."""
+SHIFT = 19
+"""Of a result, where that is exact for all channels: most layers have such a line."""
 OUTPUT_LOW = quant.RANGES["int8"][0]
 PRODUCT_CYCLES, OUTPUT_CYCLES, CELL_CYCLES = 2.25 + 5 / 8 / UNROLLED, 26, 52
 """About what these take: a product, an output, an input of eight pixels in words."""
@@ -69,6 +71,7 @@ def filters(context: Context, found: Sums, rows: Array) -> tuple[dict[str, Any],
         "kinked": scales.line.kinked,
         "floored": floored is not None,
         "right": LOW_BITS,
+        "shift": SHIFT if _alike(scales, floored) else 0,
         "scale_words": table.shape[1],
         "unrolled": UNROLLED,
         "windows": False,
@@ -100,9 +103,17 @@ def _floored(context: Context, found: Sums) -> Floored | None:
 
 
 def _line(steps: Steps) -> FlooredLine | None:
-    """One whose lower multipliers all have the bits that the template knows."""
-    line = floored_line.search(steps, np.arange(len(steps.least)), 1, LOW_BITS)
+    """One whose lower multipliers all have the bits that the template knows, if possible with its shift."""
+    each = np.arange(len(steps.least))
+    line = floored_line.search(steps, each, 1, LOW_BITS, SHIFT)
+    if not line or np.any(line.line.shifts[:, 1] != SHIFT):
+        line = floored_line.search(steps, each, 1, LOW_BITS)
     return line if line and np.all(line.line.shifts[:, 0] == LOW_BITS) else None
+
+
+def _alike(scales: Scales, floored: Floored | None) -> bool:
+    """Whether all channels have the shift that the template knows."""
+    return floored is not None and bool(np.all(scales.line.shifts[:, 1] == SHIFT))
 
 
 def _table(scales: Scales, floored: Floored | None) -> Array:
@@ -110,8 +121,9 @@ def _table(scales: Scales, floored: Floored | None) -> Array:
     line, started = scales.line, np.any(scales.start) or scales.bounds.size
     high, low, addend = line.words.T[:3]
     right, shift = line.shifts.T
+    first = [] if _alike(scales, floored) else [shift]
     third = floored.threshold if floored else right
-    columns = [shift, addend, third, high, low, *([scales.start] if started else [])]
+    columns = [*first, addend, third, high, low, *([scales.start] if started else [])]
     return np.concatenate([np.stack(columns, axis=1), scales.bounds, line.words[:, 3:]], axis=1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tinygen import scaled_line
 from tinygen.ir import Array
 from tinygen.requantize import Steps
-from tinygen.scaled_line import LOW_BITS, ScaledLine
+from tinygen.scaled_line import LOW_BITS, MOST_SHIFT, ScaledLine
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,12 @@ class FlooredLine:
     line: ScaledLine
 
 
-def search(wanted: Steps, starts: Array, size: int, low_bits: int = LOW_BITS) -> FlooredLine | None:
+def search(
+    wanted: Steps, starts: Array, size: int, low_bits: int = LOW_BITS, most_shift: int = MOST_SHIFT
+) -> FlooredLine | None:
     """A line with exactly these steps in every channel, the shifts of each block of `size` channels alike."""
     threshold = wanted.first[:, 0]
-    line = scaled_line.search(above(wanted), starts, size, low_bits=low_bits)
+    line = scaled_line.search(above(wanted), starts, size, low_bits=low_bits, most_shift=most_shift)
     return FlooredLine(threshold, line) if line else None
 
 
