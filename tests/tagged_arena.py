@@ -136,12 +136,13 @@ class _Moments:
             assert choice is not None and choice.rows is not None
             rows = choice.rows
             given = [
-                self._row(tensor, row, INPUT)
+                part
                 for tensor in read_tensors(self.graph, event.node, rows)
-                for row in read_rows(rows, event.row, self.graph.tensors[tensor].shape[1])
+                for row in read_rows(rows, event.row, self.graph.tensors[tensor].rows)
+                for part in self._row_with_rest(tensor, row, INPUT)
             ]
             ends = event.row == turns(self.graph, event.node, rows) - 1
-            made = [] if rows.gathers else [self._row(output, event.row, OUTPUT)]
+            made = [] if rows.gathers else self._row_with_rest(output, event.row, OUTPUT)
             made += [self._whole(output, OUTPUT)] if rows.gathers and ends else []
             yield [*given, *fed, *made, *self._scratch(event.node, rows.kernel.scratch_bytes)]
             fed = []
@@ -166,7 +167,14 @@ class _Moments:
         size = row_bytes(self.graph.tensors[tensor])
         apart = self.plan.rows.get(tensor)
         start = apart[row] if apart else self.plan.tensors[tensor] + row * size
-        return Range(start, size, kind, self.tags[tensor][row * size : (row + 1) * size])
+        tags = self.tags[tensor][row * size : (row + 1) * size]
+        return Range(start, len(tags), kind, tags)
+
+    def _row_with_rest(self, tensor: int, row: int, kind: int) -> list[Range]:
+        """A row, and what is behind the end of the last one that has fewer steps: anything, to be computed with."""
+        found = self._row(tensor, row, kind)
+        rest = row_bytes(self.graph.tensors[tensor]) - found.bytes
+        return [found, Range(found.start + found.bytes, rest, SCRATCH, None)] if rest else [found]
 
     def _scratch(self, index: int, size: int) -> list[Range]:
         return [Range(self.plan.scratch[index], size, SCRATCH, None)] if size else []

@@ -28,6 +28,7 @@ LAYERS = (
     ("planning",),
     ("stages",),
     ("patching",),
+    ("stepping",),
     ("program",),
     ("lower", "selftest"),
     ("emit",),

@@ -14,12 +14,12 @@ from tinygen.ir import Graph
 from tinygen.lower import lower
 from tinygen.memory.order import in_best_order
 from tinygen.memory.plan import Plan
-from tinygen.patching import planned
 from tinygen.program import Program, identifier
 from tinygen.quant import Numerics
 from tinygen.ram_weights import NO_RAM_WEIGHTS, RamWeights, in_ram
 from tinygen.regions import in_regions, rooms
 from tinygen.selftest import self_test
+from tinygen.stepping import planned
 from tinygen.target import Core, Target, load_core
 from tinygen.variants import ANY_ROOM, Choices, Optimize, Room, without
 

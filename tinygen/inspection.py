@@ -14,9 +14,13 @@ from tinygen.errors import ModelError
 from tinygen.frontend import tflite
 from tinygen.ir import ABSENT, Graph, Node, Tensor
 from tinygen.ops.spec import context_of
+from tinygen.passes.in_steps import in_steps
 from tinygen.planning import options
 from tinygen.quant import Numerics
 from tinygen.target import load_core
+
+STEPS = 4
+"""Of a row, where a network over time is computed by rows."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ def inspect(path: Path, subgraph: int = 0) -> Inspection:
 
 def _options(graph: Graph) -> tuple[Option, ...]:
     """By the portable kernels, the cheapest first."""
+    graph = in_steps(graph, STEPS)
     cycles, found = options(graph, Numerics.TFLITE, load_core(PORTABLE))
     return tuple(
         Option(

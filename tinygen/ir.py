@@ -61,6 +61,10 @@ class Tensor:
     """Which channels of the file's tensor it holds, as indices along the last axis; None: all."""
     columns: Columns | None = None
     """Which columns of which tensor it holds, where it is no tensor of the file's own."""
+    file_shape: tuple[int, ...] | None = None
+    """The shape that it has in the file, where that is another with the same bytes."""
+    row_steps: int | None = None
+    """How many of its columns are a row, where it is a sequence over time: an image of one row that is divided."""
 
     @property
     def size(self) -> int:
@@ -92,10 +96,21 @@ class Tensor:
         """The id of the file's tensor that it holds something of."""
         return self.columns.of if self.columns else self.id
 
+    @property
+    def rows(self) -> int:
+        """Rows that it can be computed by: of its height, or of some steps, the last one of those that are left."""
+        return -(-self.shape[2] // self.row_steps) if self.row_steps else self.shape[1]
+
+    @property
+    def shape_in_file(self) -> tuple[int, ...]:
+        """Its shape with the axes that it has in the file, but for channels that were dropped."""
+        return (*self.file_shape[:-1], *self.shape[-1:]) if self.file_shape else self.shape
+
     def part_of(self, whole: Array) -> Array:
         """What this tensor holds of `whole`, a value of the file's tensor."""
         columns = whole[..., self.columns.first : self.columns.end, :] if self.columns else whole
-        return columns if self.channels is None else columns[..., list(self.channels)]
+        held = columns if self.channels is None else columns[..., list(self.channels)]
+        return held.reshape(self.shape)
 
     def _single(self, values: tuple[float, ...]) -> float:
         if len(values) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from tinygen import ops
 from tinygen.ir import CTYPES, Array, Graph, Tensor
 from tinygen.memory.plan import Plan
 from tinygen.memory.rows import GIVEN, Event, Run, row_bytes, turns
-from tinygen.ops.spec import Context, Kernel, Rows
+from tinygen.ops.spec import Context, Gathered, Kernel, Rows
 from tinygen.program import Call, Data, Function, Given, Piece, Port, Program, Stop, Stream, arena_at, arenas
 from tinygen.variants import Choice
 
 SUFFIXES = {"int8": "s8", "uint8": "u8", "int16": "s16", "int32": "s32", "int64": "s64", "float32": "f32", "bool": "b"}
+STEPS = "kernels/steps.c.j2"
+"""What gathers the steps under a window."""
 
 
 def lower(graph: Graph, choices: Sequence[Choice | None], plan: Plan, name: str) -> Program:
@@ -71,17 +74,27 @@ class _Builder:
         self.stops.append(Stop(call.layer, pieces))
 
     def call(
-        self, index: int, choice: Choice, kernel: Kernel, template: str, inputs: Sequence[str], outputs: Sequence[str]
+        self,
+        index: int,
+        choice: Choice,
+        kernel: Kernel,
+        template: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        gathered_bytes: int = 0,
     ) -> Call:
-        """The call of a kernel for node `index`, with the C expressions of its inputs and outputs."""
+        """The call of a kernel for node `index`, with the C expressions of its inputs and outputs.
+
+        Its scratch begins behind what is gathered.
+        """
         context, layer = choice.context, len(self.calls)
         node = context.node
         arguments = list(inputs)
         for constant in kernel.constants:
             symbol = f"{self.name}_{layer}_{node.op}_{constant.role}"
             arguments.append(self.array(symbol, constant.data, f"layer {layer}, {node.location}: {constant.role}"))
-        if kernel.scratch_bytes:
-            arguments.append(self.place(self.plan.scratch[index]))
+        if kernel.scratch_bytes > gathered_bytes:
+            arguments.append(self.place(self.plan.scratch[index] + gathered_bytes))
         arguments += outputs
         shapes = ", ".join(_shape(context.input(i)) for i in kernel.operands if i < len(node.inputs))
         made = ", ".join(_shape(tensor) for tensor in context.outputs)
@@ -109,12 +122,25 @@ class _Builder:
         rows = _rows(choice)
         assert choice is not None
         node = choice.context.node
-        if rows.table:
+        if rows.gathered:
+            inputs = [self.gathered(index, rows.gathered, node.inputs[0])]
+        elif rows.table:
             inputs = [part for i in rows.kernel.operands for part in self.row_table(node.inputs[i])] + ["y"]
         else:
             inputs = [self.row_address(node.inputs[i]) for i in rows.kernel.operands] + ["y"] * rows.gathers
         output = self.address(node.outputs[0]) if rows.gathers else self.row_address(node.outputs[0])
-        return self.call(index, choice, rows.kernel, rows.template, inputs, [output])
+        held = rows.gathered.bytes if rows.gathered else 0
+        return self.call(index, choice, rows.kernel, rows.template, inputs, [output], held)
+
+    def gathered(self, index: int, found: Gathered, tensor: int) -> str:
+        """The C expression of the first of the steps under a window, once they lie side by side in its scratch."""
+        values = {**asdict(found), "padded": found.padded}
+        key = f"{STEPS} {sorted(values.items())}"
+        if key not in self.functions:
+            count = self._counts[STEPS] = self._counts.get(STEPS, 0) + 1
+            self.functions[key] = Function(f"tg_steps_{count}", STEPS, values)
+        base, table = self.row_table(tensor)
+        return f"{self.functions[key].name}({base}, {table}, y, {self.place(self.plan.scratch[index])})"
 
     def row_stop(self, layer: int, event: Event, choice: Choice | None) -> Stop:
         """The end of an event, which leaves one row; or nothing, as long as rows are gathered."""
@@ -125,14 +151,15 @@ class _Builder:
             whole = Piece(tensor, 0, self.plan.tensors[tensor], self.graph.tensors[tensor].bytes)
             return Stop(layer, (whole,) if ends else ())
         size = row_bytes(self.graph.tensors[tensor])
-        return Stop(layer, (Piece(tensor, event.row * size, self.row_offsets(tensor)[event.row], size),))
+        start, made = event.row * size, self.graph.tensors[tensor].bytes
+        return Stop(layer, (Piece(tensor, start, self.row_offsets(tensor)[event.row], min(size, made - start)),))
 
     def row_offsets(self, tensor: int) -> Sequence[int]:
         """Where each row of a tensor lies in the arena."""
         if tensor in self.plan.rows:
             return self.plan.rows[tensor]
-        size, height = row_bytes(self.graph.tensors[tensor]), self.graph.tensors[tensor].shape[1]
-        return [self.plan.tensors[tensor] + row * size for row in range(height)]
+        size, rows = row_bytes(self.graph.tensors[tensor]), self.graph.tensors[tensor].rows
+        return [self.plan.tensors[tensor] + row * size for row in range(rows)]
 
     def row_table(self, tensor: int) -> tuple[str, str]:
         """The C expression of a tensor's lowest row, and the array of how far from it each row lies."""
@@ -154,8 +181,9 @@ class _Builder:
     def given(self, tensor_id: int) -> Given:
         """The model's input, where its rows are given one by one."""
         tensor = self.graph.tensors[tensor_id]
-        port = Port(f"{self.name}_input_0", tensor, "")
-        return Given(port, self.row_address(tensor.id), row_bytes(tensor), tensor.shape[1])
+        port = self.port(f"{self.name}_input_0", tensor_id)
+        size = row_bytes(tensor)
+        return Given(port, self.row_address(tensor.id), size, tensor.rows, tensor.bytes - (tensor.rows - 1) * size)
 
     def place(self, offset: int) -> str:
         """The C expression of the byte at an offset of the plan."""
@@ -197,8 +225,9 @@ class _Builder:
         return f"({qualifier}{CTYPES[tensor.dtype]} *)(void *)({place})"
 
     def port(self, symbol: str, tensor_id: int) -> Port:
-        """An input or output of the model."""
-        tensor = self.graph.tensors[tensor_id]
+        """An input or output of the model, as the file has it."""
+        held = self.graph.tensors[tensor_id]
+        tensor = replace(held, shape=held.shape_in_file, file_shape=None, row_steps=None)
         if tensor_id in self.plan.rows:
             return Port(symbol, tensor, "")
         if tensor.data is None:

@@ -88,8 +88,8 @@ def plan_for(
         raise ModelError(
             "the input cannot be given row by row",
             where=graph.name,
-            found=", ".join(str(graph.tensors[tensor].shape) for tensor in graph.inputs),
-            expected="one input [1, height, width, channels], read by convolutions, poolings or what works on pixels",
+            found=", ".join(str(graph.tensors[tensor].shape_in_file) for tensor in graph.inputs),
+            expected="one image or sequence [1, ..., channels], read by convolutions, poolings or what works on pixels",
             remedy="compile without --feed",
         )
     if optimize is Optimize.LEAST_RAM:

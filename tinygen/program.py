@@ -71,6 +71,7 @@ class Given:
     """The C expression of where row `y` is kept."""
     row_bytes: int
     rows: int
+    last_row_bytes: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model."""
+    """An input or output of the model, with the shape that the file gives it."""
 
     symbol: str
     tensor: Tensor

@@ -133,11 +133,11 @@ def _called(choices: Choices) -> list[tuple[int, Choice]]:
 def _passes(program: Program, node: int, choice: Choice) -> float:
     """How often a layer reads each of its weights: for every block of pixels, for every row, or once; 0 without any."""
     context = choice.context
-    cost, shape = ops.SPECS[context.node.op].cost(context), context.output.shape
+    cost, channels = ops.SPECS[context.node.op].cost(context), context.output.shape[-1]
     if not cost.macs or not choice.kernel.constants:
         return 0
     rows = choice.rows if any(run.first <= node <= run.last for run in program.plan.runs) else None
     kernel = Path(rows.template if rows else choice.variant.template).name.removesuffix(".c.j2")
-    least = shape[1] if rows or kernel in OF_A_ROW else ONCE
+    least = context.output.rows if rows or kernel in OF_A_ROW else ONCE
     at_once = AT_ONCE.get(kernel, ALL if kernel.startswith(OF_A_CHANNEL) else choice.variant.block)
-    return least if at_once == ALL else max(least, -(-(cost.outputs // shape[-1]) // at_once))
+    return least if at_once == ALL else max(least, -(-(cost.outputs // channels) // at_once))

@@ -11,9 +11,10 @@ from tinygen.quant import Numerics
 
 
 def run(graph: Graph, inputs: Sequence[Array], numerics: Numerics) -> dict[int, Array]:
-    """Tensor id -> value, for every tensor of `graph` given its `inputs` (full shapes and types)."""
+    """Tensor id -> value, for every tensor of `graph` given its `inputs` (of their types and of as many elements)."""
     values = {tensor.id: tensor.data for tensor in graph.tensors.values() if tensor.data is not None}
-    values.update(zip(graph.inputs, inputs, strict=True))
+    given = zip(graph.inputs, inputs, strict=True)
+    values.update((tensor, value.reshape(graph.tensors[tensor].shape)) for tensor, value in given)
     values.update((tensor, values[graph.tensors[tensor].source]) for tensor in graph.given_again)
     for node in graph.nodes:
         context = context_of(graph, node, numerics)

@@ -12,8 +12,8 @@ from tinygen import ops
 from tinygen.ir import Graph
 from tinygen.memory.plan import needed
 from tinygen.memory.prices import cycles
-from tinygen.ops import pixelwise
-from tinygen.ops.spec import Context, Kernel, Rows, Variant, context_of
+from tinygen.ops import pixelwise, step_rows
+from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.target import Core, Target
 
@@ -85,10 +85,20 @@ def _rows(context: Context, variant: Variant) -> Rows | None:
     spec = ops.SPECS[context.node.op]
     if context.wide:
         return None  # tables of rows hold places of bytes, which need not suit elements of two
+    if step_rows.applies(context):
+        return _rows_of_steps(context, spec, variant)
     if variant.rows:
         return variant.rows(context)
     by_pixels = spec.pixelwise is not None and spec.pixelwise(context)
     return pixelwise.rows(context, spec, variant) if by_pixels else None
+
+
+def _rows_of_steps(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
+    """The rows of a node over sequences that are divided into rows of some steps."""
+    if step_rows.takes_all(context):
+        return variant.rows(context) if variant.rows else None
+    image = step_rows.folded(context, spec)
+    return _rows(image, variant) if image else step_rows.of_window(context, spec, variant)
 
 
 def _plain_rows(context: Context, variant: Variant) -> Rows | None:

@@ -95,7 +95,7 @@ def lifetimes(graph: Graph, planned: Schedule) -> Lives:
 
 def _each(graph: Graph, access: Access) -> Iterator[Access]:
     """Every row of a tensor."""
-    for row in range(graph.tensors[access.tensor].shape[1]):
+    for row in range(graph.tensors[access.tensor].rows):
         yield Access(access.tensor, row)
 
 
@@ -141,6 +141,7 @@ def _buffer(graph: Graph, root: int, members: Sequence[Access], lives: Lives, st
     size = graph.tensors[root].bytes
     if not rows:
         return Buffer(tuple(found), size, item_bytes)
+    size = max(size, *(row.offset + row.bytes for row in rows))  # the last row of some steps may have none behind it
     tensors = tuple(dict.fromkeys(tensor for part in found for tensor in part.tensors))
     whole = Part(tensors, 0, size, min(part.first for part in found), max(part.last for part in found))
     # What has another shape, but the same bytes, keeps each row until it is read last.

@@ -55,14 +55,14 @@ class Priced:
 
 
 def row_bytes(tensor: Tensor) -> int:
-    """Of one row of an NHWC tensor."""
-    return tensor.bytes // tensor.shape[1]
+    """Of one row of an NHWC tensor, or of one of its rows of steps."""
+    return tensor.bytes // tensor.shape[2] * tensor.row_steps if tensor.row_steps else tensor.bytes // tensor.shape[1]
 
 
 def turns(graph: Graph, node: int, rows: Rows) -> int:
     """How often a node's turn comes: once for each row of its output, or of its input where it gathers."""
     tensor = read_tensors(graph, node, rows)[0] if rows.gathers else graph.nodes[node].outputs[0]
-    return graph.tensors[tensor].shape[1]
+    return graph.tensors[tensor].rows
 
 
 def read_rows(rows: Rows, row: int, height: int) -> range:
@@ -93,9 +93,10 @@ def spans(graph: Graph, rows: Sequence[Rows | None]) -> Iterator[tuple[int, int]
 
 def takes_input(graph: Graph, readers: Sequence[int], given: int, first: int, last: int) -> bool:
     """Whether an input has rows, and of all its readers there are none but these nodes."""
-    shape = graph.tensors[given].shape
+    tensor = graph.tensors[given]
     inside = bool(readers) and first <= readers[0] and readers[-1] <= last
-    return inside and len(shape) == 4 and shape[0] == 1 and shape[1] < MOST_ROWS and given not in graph.outputs
+    image = len(tensor.shape) == 4 and tensor.shape[0] == 1
+    return inside and image and tensor.rows < MOST_ROWS and given not in graph.outputs
 
 
 def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given: int | None = None) -> Run:
@@ -124,12 +125,14 @@ def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given:
             events.append(Event(node, row))
             made[tensor] = row + 1
 
+    if given is not None:
+        make(given, 1)  # the caller begins, even where the first rows need nothing of the input
     for node in range(last, first - 1, -1):
         found = rows[node]
         assert found is not None
         make(graph.nodes[node].outputs[0], turns(graph, node, found))
     if given is not None:
-        make(given, graph.tensors[given].shape[1])
+        make(given, graph.tensors[given].rows)
     last_reads: dict[int, list[tuple[int, int]]] = {}
     for source_row, number in last_read.items():
         last_reads.setdefault(number, []).append(source_row)
@@ -139,7 +142,7 @@ def run(graph: Graph, rows: Sequence[Rows | None], first: int, last: int, given:
 def _needs(graph: Graph, node: int, rows: Rows | None, row: int) -> Iterator[tuple[int, range]]:
     assert rows is not None
     for tensor in read_tensors(graph, node, rows):
-        yield tensor, read_rows(rows, row, graph.tensors[tensor].shape[1])
+        yield tensor, read_rows(rows, row, graph.tensors[tensor].rows)
 
 
 def _is_closed(

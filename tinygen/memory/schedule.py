@@ -99,7 +99,7 @@ def _moments(graph: Graph, rows: Sequence[Rows | None], run: Run) -> Iterator[Mo
         reads = tuple(
             Access(tensor, row)
             for tensor in read_tensors(graph, event.node, found)
-            for row in read_rows(found, event.row, graph.tensors[tensor].shape[1])
+            for row in read_rows(found, event.row, graph.tensors[tensor].rows)
         )
         writes = tuple(_written(graph, event, found))
         if found.reads_first:

@@ -163,8 +163,7 @@ def _kept_rows(graph: Graph, rows: Sequence[Rows | None], first: int, last: int)
     for node in range(first, last + 1):
         found = _present(rows[node])
         for tensor in read_tensors(graph, node, found):
-            shape = graph.tensors[tensor].shape
-            window = min(found.height, shape[1]) if not found.gathers else 0
+            window = min(found.height, graph.tensors[tensor].rows) if not found.gathers else 0
             kept[tensor] = max(kept.get(tensor, 0), (window - found.stride) * row_bytes(graph.tensors[tensor]))
     return sum(kept.values())
 

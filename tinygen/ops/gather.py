@@ -35,9 +35,12 @@ def of_pool(context: Context) -> Rows | None:
 def of_pool_in_words(context: Context) -> Rows | None:
     """The same with the DSP extension: words of four channels, where sums have 16 bits."""
     rows = of_pool(context)
-    if rows is None or rows.kernel.values["channels"] % WORD_BYTES or rows.kernel.values["sum_type"] != "int16_t":
+    if rows is None:
+        return None
+    values = rows.kernel.values
+    if values["channels"] % WORD_BYTES or values["sum_type"] != "int16_t" or values["last_width"] < values["width"]:
         return rows
-    values = {**rows.kernel.values, "added": chunk(rows.kernel.values["width"], MOST_ADDED)}
+    values = {**values, "added": chunk(values["width"], MOST_ADDED)}
     return replace(rows, template=DSP_TEMPLATE, kernel=replace(rows.kernel, values=values), extra_cycles=0)
 
 
@@ -50,16 +53,19 @@ def of_mean(context: Context, kernel: Kernel) -> Rows | None:
 
 
 def _rows(context: Context, values: dict[str, Any]) -> Rows | None:
-    batches, height, width, channels = context.input(0).shape
+    x = context.input(0)
+    batches, *size, channels = x.shape
     if batches != 1:
         return None
-    sums = np.int16 if height * width * 128 <= np.iinfo(np.int16).max else np.int32
+    area, height, width = math.prod(size), x.rows, x.row_steps or size[1]
+    sums = np.int16 if area * 128 <= np.iinfo(np.int16).max else np.int32
     values |= {
         "height": height,
         "width": width,
         "channels": channels,
         "sum_type": f"{np.dtype(sums).name}_t",
-        "area": math.prod((height, width)),
+        "area": area,
+        "last_width": area - (height - 1) * width,
     }
     kernel = Kernel(values, (0,), (), channels * np.dtype(sums).itemsize)
-    return Rows(kernel, TEMPLATE, gathers=True, extra_cycles=ELEMENT_CYCLES * height * width * channels)
+    return Rows(kernel, TEMPLATE, gathers=True, extra_cycles=ELEMENT_CYCLES * area * channels)

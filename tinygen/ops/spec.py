@@ -161,6 +161,37 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """Rows of a sequence that are copied side by side into scratch before a kernel reads them as its input."""
+
+    height: int
+    stride: int
+    pad: int
+    """As those of `Rows`."""
+    rows: int
+    """Of the sequence."""
+    row_bytes: int
+    last_bytes: int
+    """Of its last row."""
+    offset: int
+    """Bytes before the first step that the kernel reads."""
+    fill: int
+    """The byte that rows outside of the sequence are made of."""
+    out_rows: int
+
+    @property
+    def bytes(self) -> int:
+        """In scratch, so that words may follow."""
+        return -(-self.height * self.row_bytes // 4) * 4
+
+    @property
+    def padded(self) -> bool:
+        """Whether any row is outside, or shorter than the others."""
+        behind = (self.out_rows - 1) * self.stride - self.pad + self.height
+        return self.pad > 0 or behind > self.rows or self.last_bytes < self.row_bytes
+
+
+@dataclass(frozen=True)
 class Rows:
     """A node computed one row (of its height) at a time.
 
@@ -188,6 +219,8 @@ class Rows:
     """About what all rows take more than the whole at once, beside their calls."""
     small: Rows | None = None
     """The same with less scratch, for more cycles."""
+    gathered: Gathered | None = None
+    """What of the input its function is given as one: a copy at the beginning of its scratch."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_known import fold_known
 from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.merge_equal import merge_equal
+from tinygen.passes.over_time import over_time
 from tinygen.passes.shrink_operands import shrink_operands
 from tinygen.quant import Numerics
 
@@ -23,6 +24,7 @@ def pipeline(profiles: Sequence[Numerics]) -> tuple[Callable[[Graph], Graph], ..
         partial(fold_constants, profiles=profiles),
         check,
         merge_equal,
+        over_time,
         fold_pad,
         partial(fold_known, profiles=profiles),
         shrink_operands,

@@ -138,7 +138,7 @@ def _compare(compiled: Compiled, number: int, sample: Sample, found: Sequence[Ar
     """The first difference of the outputs from the reference's, byte for byte."""
     values = reference.run(compiled.graph, sample, Numerics(compiled.manifest["numerics"]))
     for output, (value, tensor) in enumerate(zip(found, compiled.graph.outputs, strict=True)):
-        expected = values[tensor]
+        expected = values[tensor].reshape(value.shape)
         bits = f"u{value.dtype.itemsize}"
         wrong = np.ascontiguousarray(value).view(bits) != np.ascontiguousarray(expected).view(bits)
         if wrong.any():

@@ -184,6 +184,7 @@ def _difference(
     if found.dtype != expected.dtype or found.shape != expected.shape:
         kinds = [f"{a.dtype}{list(a.shape)}" for a in (found, expected)]
         return Difference(who, whose, number, layer, name, (), kinds[0], kinds[1], found.size, found.size)
+    found, expected = (value.reshape(tensor.shape_in_file) for value in (found, expected))
     bits = f"u{found.dtype.itemsize}"
     wrong = np.ascontiguousarray(found).view(bits) != np.ascontiguousarray(expected).view(bits)
     element = tuple(int(i) for i in np.argwhere(wrong)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinygen.ir import CTYPES
+from tinygen.ir import CTYPES, DTYPES
 from tinygen.program import Program
 
 WHOLE = """\
@@ -24,13 +24,14 @@ def feeding(program: Program) -> str:
     if program.fed is None:
         return ""
     port = program.inputs[0]
-    rows = port.tensor.shape[1]
+    given = program.fed.given
+    assert given is not None
     return WHOLE.format(
         ctype=CTYPES[port.tensor.dtype],
         count=port.tensor.size,
         symbol=port.symbol,
         name=program.name,
         passes=len(program.passes),
-        rows=rows,
-        row_elements=port.tensor.size // rows,
+        rows=given.rows,
+        row_elements=given.row_bytes // DTYPES[port.tensor.dtype].itemsize,
     )
