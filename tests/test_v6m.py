@@ -23,7 +23,7 @@ from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tinygen import ops
 from tinygen.driver import Compiled
-from tinygen.ops import depthwise_v6m
+from tinygen.ops import depthwise_small, depthwise_taps_v6m, depthwise_v6m
 from tinygen.quant import Numerics
 from tinygen.variants import Choice
 from tinygen.verify.golden import Golden
@@ -35,6 +35,15 @@ WIDENED = "kernels/conv_2d.widened.v6m.c.j2"
 PIXELS = ("widened_v6m", "pointwise_v6m")
 WINDOWS = ("widened_v6m", "v6m")
 """Kernels of 1x1 convolutions, and of any."""
+
+
+@pytest.fixture(autouse=True)
+def _no_other_depthwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of small maps or of lists of taps, which have their own tests."""
+    monkeypatch.setattr(depthwise_small, "MOST_MAP", 0)
+    monkeypatch.setattr(depthwise_taps_v6m, "LEAST_OUTPUTS", 1 << 30)
+
+
 DEPTHWISE = "kernels/depthwise_conv_2d.v6m.c.j2"
 
 

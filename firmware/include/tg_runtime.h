@@ -275,13 +275,6 @@ static inline int32_t tg_smmlar(int32_t a, int32_t b, int32_t sum)
     return result;
 }
 
-static inline int8_t tg_ssat8(int32_t value)
-{
-    int32_t result;
-    __asm("ssat %0, #8, %1" : "=r"(result) : "r"(value));
-    return (int8_t)result;
-}
-
 /* One statement, so that loads stand together and stores are not paired: STRD takes a cycle more than two STR. */
 static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **to)
 {
@@ -328,14 +321,6 @@ static inline void tg_two_taps(const int16_t *a, const int16_t *b, uint32_t word
         : [b] "r"(b)
         : "memory");
 }
-
-/* A macro: the shift is part of the instruction. */
-#define tg_ssat8_asr(value, shift) \
-    __extension__({ \
-        int32_t tg_result; \
-        __asm("ssat %0, #8, %1, asr %2" : "=r"(tg_result) : "r"((int32_t)(value)), "I"(shift)); \
-        (int8_t)tg_result; \
-    })
 
 #else
 
@@ -418,10 +403,6 @@ static inline void tg_widen_two(const int8_t **a, const int8_t **b, uint32_t **t
     *to += 4;
 }
 
-/* value, and value >> shift, limited to 8 bits; shift 1 to 31. */
-static inline int8_t tg_ssat8(int32_t value) { return (int8_t)tg_clamp(value, -128, 127); }
-static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t)tg_clamp(value >> shift, -128, 127); }
-
 /* value limited to 16 bits. */
 static inline int16_t tg_ssat16(int32_t value) { return (int16_t)tg_clamp(value, -32768, 32767); }
 
@@ -434,6 +415,28 @@ static inline void tg_two_taps(const int16_t *a, const int16_t *b, uint32_t word
     *second = tg_smlad(tg_halves(a[1], b[1]), tg_sxtb16_ror8(word), *second);
 }
 
+#endif
+
+/* value, and value >> shift, limited to 8 bits; shift 1 to 31. Armv7-M has this instruction without the extension. */
+#if defined(__thumb2__) && defined(__OPTIMIZE__)
+static inline int8_t tg_ssat8(int32_t value)
+{
+    int32_t result;
+    __asm("ssat %0, #8, %1" : "=r"(result) : "r"(value));
+    return (int8_t)result;
+}
+
+/* A macro: the shift is part of the instruction. */
+#define tg_ssat8_asr(value, shift) \
+    __extension__({ \
+        int32_t tg_result; \
+        __asm("ssat %0, #8, %1, asr %2" : "=r"(tg_result) : "r"((int32_t)(value)), "I"(shift)); \
+        (int8_t)tg_result; \
+    })
+
+#else
+static inline int8_t tg_ssat8(int32_t value) { return (int8_t)tg_clamp(value, -128, 127); }
+static inline int8_t tg_ssat8_asr(int32_t value, int32_t shift) { return (int8_t)tg_clamp(value >> shift, -128, 127); }
 #endif
 
 /* round(value * multiplier / 2^32), halves up. */

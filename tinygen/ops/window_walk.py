@@ -108,16 +108,21 @@ def by_planes(context: Context, window: Geometry, at_once: int = 1) -> Overlap:
     return _on_pixels(rule, range(_free(window) + 1), depth) if depth == filters else rule
 
 
-def by_rows_of_planes(context: Context, window: Geometry, turned: bool) -> Overlap:
-    """The same where a channel's rows (columns when `turned`) are copied no sooner than a row of outputs needs them."""
+def by_rows_of_planes(context: Context, window: Geometry, turned: bool, again: bool = False) -> Overlap:
+    """The same where a channel's rows (columns when `turned`) are copied no sooner than a row of outputs needs them.
+
+    Or read, `again` for each: then the output lies on no pixels of the input.
+    """
     depth, down, along = context.input(0).shape[3], int(turned), int(not turned)
-    spans = new_spans(window, down), _union(spans_of(window, along), window.output[down])
+    spans = (spans_of if again else new_spans)(window, down), _union(spans_of(window, along), window.output[down])
     places = _singles(window.output[down]), np.repeat([[0, window.output[along]]], window.output[down], axis=0)
     reads = _bytes(spans[::-1] if turned else spans, context.input(0).shape[2:])
     writes = _bytes(places[::-1] if turned else places, context.output.shape[2:])
     each = _neighbours(np.arange(depth + 1))
     steps = (_blocked(part, each, depth).reshape(-1, depth, 2).swapaxes(0, 1) for part in (reads, writes))
     rule = _in_batches(context, 0, *(part.reshape(-1, 2) for part in steps))
+    if again:
+        return rule
     return _on_pixels(rule, _free_columns(window) if turned else _free_pixels(window), depth)
 
 
