@@ -22,6 +22,8 @@ TEMPLATE = "kernels/conv_2d.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
 MOST_TAPS = 12
 """Pairs of inputs under one output that are printed one after another: 0.7 kB of instructions; more become a loop."""
+CODE_BYTES = 700
+"""About those of a function."""
 MOST_COPIES = 12
 """Words of four inputs, or bytes, that are widened one after another."""
 

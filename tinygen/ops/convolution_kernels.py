@@ -11,6 +11,7 @@ from tinygen.ops import (
     convolution_chain_dsp,
     convolution_chain_rows_dsp,
     convolution_chain_v6m,
+    convolution_contiguous_dsp,
     convolution_dsp,
     convolution_few_dsp,
     convolution_groups_dsp,
@@ -210,6 +211,20 @@ VARIANTS = (
         convolution_chain_dsp.shared_applies,
         convolution_chain_dsp.shared_params,
         convolution_chain_rows_dsp.shared_rows,
+    ),
+    _variant(
+        "dsp",
+        "contiguous_dsp",
+        convolution_contiguous_dsp.TEMPLATE,
+        convolution_contiguous_dsp.applies,
+        convolution_contiguous_dsp.params,
+        convolution_contiguous_dsp.rows,
+        leaner=Leaner(
+            "dsp",
+            lambda _: convolution_contiguous_dsp.CODE_BYTES,
+            convolution_dsp.CODE_BYTES,
+            convolution_contiguous_dsp.saved_cycles,
+        ),
     ),
     _variant(
         "dsp",

@@ -200,6 +200,12 @@ SPEC = OpSpec(
             depthwise_taps_dsp.applies,
             depthwise_taps_dsp.params,
             depthwise_taps_dsp.rows,
+            leaner=Leaner(
+                "window_dsp",
+                lambda _: depthwise_taps_dsp.CODE_BYTES,
+                depthwise_window_dsp.CODE_BYTES,
+                depthwise_taps_dsp.saved_cycles,
+            ),
         ),
         Variant(
             "window_dsp",

@@ -37,6 +37,8 @@ MOST_OFFSET = 4095
 MOST_PARTS = 64
 LINE_KERNEL, LINE_STRIDES = (3, 3), ((1, 1), (2, 2))
 """Windows that have faster kernels."""
+CODE_BYTES, SAVED_CYCLES = 1200, 0.5
+"""About those of a function; about what a multiply-accumulate takes more in C."""
 OUTPUT_CYCLES, GROUP_CYCLES, RUN_CYCLES = 4, 14, 24
 """Of an output, of some that are summed at once, of a run of these, beside the products."""
 
@@ -225,6 +227,12 @@ def params(context: Context) -> Kernel:
     scratch = 2 * way.plane.down.reach * way.width + 4 * way.down_kernel * way.tap_words
     constants = Constant("sizes", sizes), Constant("weights", taps), *scaled.constants
     return Kernel(values, (0,), constants, scratch, (rule,))
+
+
+def saved_cycles(context: Context) -> float:
+    """About what windows in C take more."""
+    window = convolution_geometry(context)
+    return SAVED_CYCLES * context.output.size * window.kernel[0] * window.kernel[1]
 
 
 def rows(context: Context) -> Rows | None:

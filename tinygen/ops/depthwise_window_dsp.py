@@ -20,6 +20,8 @@ from tinygen.ops.window import convolution_geometry
 TEMPLATE = "kernels/depthwise_conv_2d.window.dsp.c.j2"
 CHANNEL_CYCLES = 40
 """About what a channel takes again in each row, beside what is copied again."""
+CODE_BYTES = 500
+"""About those of a function."""
 MOST_OUTPUTS = 4
 """Sums that are kept in registers."""
 MOST_TAPS = 32
