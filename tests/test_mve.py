@@ -12,6 +12,8 @@ import pytest
 from tests import dsp
 from tests.dsp import NONE, RELU, RELU6, WARNINGS
 from tests.modelbuilder import ModelBuilder
+from tests.overlap_harness import layers
+from tests.rows_harness import check_rows
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
@@ -409,11 +411,24 @@ def test_depthwise_halves_below_zero(tmp_path: Path) -> None:
     assert all(function.values["finish"]["signed"] for function in result.program.functions)
 
 
+def test_depthwise_with_gaps(tmp_path: Path) -> None:
+    """In any direction, also between taps that lie outside; whole and by rows."""
+    build = ModelBuilder()
+    for kernel, dilation, stride in (((3, 3), 2, 1), ((5, 1), 4, 1), ((1, 3), 8, 1), ((3, 2), 3, 2)):
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3])}
+        depthwise(build, (1, 9, 11, 9), stride, kernel=kernel, dilation=dilation, slope=0.002, **zeros)
+        depthwise(build, (1, 17, 17, 4), stride, VALID, kernel=kernel, dilation=dilation, slope=0.002, **zeros)
+    check(build, DEPTHWISE, tmp_path)
+    net = layers(build.finish(), M55)
+    assert {choice.variant.name for choice in net.choices} == {"mve"}
+    check_rows(net)
+
+
 def test_depthwise_that_is_left_to_other_kernels() -> None:
-    """Few channels, gaps, windows of more than seven vectors, outputs that are far apart, sums that are scaled up."""
+    """Few channels, windows of more than seven vectors, outputs that are far apart, sums that are scaled up."""
     build = ModelBuilder()
     depthwise(build, (1, 5, 5, 3))
-    depthwise(build, (1, 7, 7, 9), dilation=2)
+    depthwise(build, (1, 16, 16, 4), dilation=5)
     depthwise(build, (1, 12, 12, 4), kernel=(12, 12), slope=0.001)
     depthwise(build, (1, 40, 9, 4), (1, 8), kernel=(20, 1), slope=0.001)
     depthwise(build, (1, 1, 2, 4096), kernel=(1, 2))

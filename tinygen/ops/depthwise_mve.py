@@ -2,7 +2,8 @@
 
 Each channel of the rows under a row of outputs becomes a plane, [column][row of the window]: what lies under an output
 is then one run of bytes, and its sum one multiplication of vectors. The next row begins a byte further on: what it
-writes over is what the row that no window reaches any longer had in the next column.
+writes over is what the row that no window reaches any longer had in the next column. In the gaps of a window weights
+are zero.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tinygen.ir import Array
 from tinygen.ops import dsp, mve, planes, weighted, window_rows, window_walk
 from tinygen.ops.mve import CHANNELS, LANES, Finish
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
-from tinygen.ops.window import Geometry, convolution_geometry
+from tinygen.ops.window import Geometry, convolution_geometry, covering
 
 OPERANDS = weighted.Operands(channel_axis=3)
 TEMPLATE = "kernels/depthwise_conv_2d.mve.c.j2"
@@ -110,10 +111,9 @@ class Planes:
 
 
 def applies(context: Context) -> bool:
-    """A block of channels, a window without gaps, distances that fit the instructions, a scaling that vectors have."""
-    window, x, filters = convolution_geometry(context), context.input(0), context.output.shape[3]
-    gaps = [gap for gap, size in zip(window.dilation, window.kernel, strict=True) if size > 1 and gap > 1]
-    if gaps or filters < CHANNELS:
+    """A block of channels, distances that fit the instructions, a scaling that vectors have."""
+    window, x, filters = covering(convolution_geometry(context)), context.input(0), context.output.shape[3]
+    if filters < CHANNELS:
         return False
     layout = Planes(window, x.shape[3])
     if layout.columns < 1 or layout.bytes > MOST_PLANE or layout.steps > MOST_STEPS:
@@ -125,7 +125,7 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks of channels, and room for the planes."""
-    window = convolution_geometry(context)
+    window = covering(convolution_geometry(context))
     rule = window_walk.by_new_rows(context, window)
     reach = (window.output[0] - 1) * window.stride[0] + window.kernel[0]
     kernel = _kernel(context, reach, context.input(0).shape[3])
@@ -145,7 +145,7 @@ def rows(context: Context) -> Rows | None:
 
 def _rows(context: Context, group: int) -> Rows:
     """Rows of so many channels at a time."""
-    window, channels = convolution_geometry(context), context.input(0).shape[3]
+    window, channels = covering(convolution_geometry(context)), context.input(0).shape[3]
     whole, part = Planes(window, channels), Planes(window, group)
     copied = window.kernel[0] * (channels // group * part.copy_instructions + part.border_instructions)
     once = (window.input[0] + window.pad[0]) * (whole.copy_instructions + whole.border_instructions)
@@ -160,15 +160,19 @@ def _rows(context: Context, group: int) -> Rows:
 
 def _kernel(context: Context, rows: int, group: int) -> Kernel:
     """Numbers and words; scratch for so many channels, of which so many rows are copied before planes begin anew."""
-    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
+    x, found, sparse = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
     finish = mve.finish(context, OPERANDS, found)
     assert finish is not None  # proved by applies
+    window = covering(sparse)
     layout, filters = Planes(window, group), len(found.rows)
-    words = _words(found.rows.reshape(filters, *window.kernel), finish)
+    taps = np.zeros((filters, *window.kernel), found.rows.dtype)
+    taps[:, :: sparse.dilation[0], :: sparse.dilation[1]] = found.rows.reshape(filters, *sparse.kernel)
+    words = _words(taps, finish)
     starts = mve.block_starts(filters)
     most = window.output[0] * window.stride[0] + window.kernel[0] - window.stride[0] - window.pad[0]
     values = {
         **window.values(),
+        "gaps": sparse.dilation if window.kernel != sparse.kernel else None,
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "out_elements": context.output.size // x.shape[0],

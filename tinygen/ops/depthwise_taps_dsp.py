@@ -16,11 +16,11 @@ from functools import cached_property
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import depthwise_taps, depthwise_window, depthwise_window_dsp, dsp, planes, window_walk
+from tinygen.ops import depthwise_taps, depthwise_window_dsp, dsp, planes, window_walk
 from tinygen.ops.depthwise_taps import Schedule
 from tinygen.ops.planes import OPERANDS, Plane
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
-from tinygen.ops.window import Geometry, convolution_geometry
+from tinygen.ops.window import Geometry, convolution_geometry, covering
 
 TEMPLATE = "kernels/depthwise_conv_2d.taps.dsp.c.j2"
 REGISTERS = 12
@@ -250,7 +250,7 @@ def _best(window: Geometry) -> Way | None:
 
 def _planes(window: Geometry) -> list[Plane]:
     """Both ways to lay out what is under a window, gaps covered."""
-    return planes.planes(depthwise_window.covering(window))
+    return planes.planes(covering(window))
 
 
 def _way(window: Geometry, plane: Plane, outputs: int) -> Way:

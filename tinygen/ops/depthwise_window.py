@@ -6,14 +6,12 @@ row are summed at once.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from tinygen.ops import dsp, planes
 from tinygen.ops.planes import OPERANDS, Plane
 from tinygen.ops.spec import Constant, Context, Kernel
-from tinygen.ops.window import Geometry, convolution_geometry
+from tinygen.ops.window import convolution_geometry, covering
 
 MOST_OUTPUTS = 4
 """Sums that are kept in registers."""
@@ -50,12 +48,6 @@ def params(context: Context) -> Kernel:
     weights = Constant("weights", np.ascontiguousarray(taps.reshape(len(taps), -1)).astype(np.int8))
     scratch = planes.plane_bytes(plane, width)
     return Kernel(values, (0,), (weights, *scaling.constants), scratch, (planes.overlap(context),))
-
-
-def covering(window: Geometry) -> Geometry:
-    """A window without gaps that covers as much."""
-    height, width = ((size - 1) * gap + 1 for size, gap in zip(window.kernel, window.dilation, strict=True))
-    return replace(window, kernel=(height, width), dilation=(1, 1))
 
 
 def _steps(plane: Plane) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -86,6 +86,12 @@ class Geometry:
                 self.output, self.stride, self.kernel, self.dilation, self.pad, self.input, strict=True
             )
         )
+
+
+def covering(window: Geometry) -> Geometry:
+    """A window without gaps that covers as much."""
+    height, width = ((size - 1) * gap + 1 for size, gap in zip(window.kernel, window.dilation, strict=True))
+    return replace(window, kernel=(height, width), dilation=(1, 1))
 
 
 def geometry(context: Context, window: Window, in_size: tuple[int, int], kernel: tuple[int, int]) -> Geometry:
