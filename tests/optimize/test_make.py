@@ -76,6 +76,15 @@ def test_what_is_made_is_bit_exact_and_as_large_as_foretold(name: str, problem: 
         assert foretold["constant_bytes"] == pytest.approx(compiled.manifest["constant_bytes"], rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["distill", "narrow"])
+def test_changed_samples_and_more_teachers_add_trainings_but_no_steps(name: str, problem: Problem) -> None:
+    told: list[Any] = []
+    more = {"teachers": 2} if name == "distill" else {}
+    which = candidate(name, epochs=8, change="images", **more)
+    make.make(problem, which, True, lambda done, total: told.append((done, total)))
+    assert told == ([(1, 2), (16, 16)] if name == "distill" else [(1, 1)])  # an epoch of 8 times as many samples
+
+
 def test_layers_keep_their_own_widths(problem: Problem) -> None:
     which = candidate("int8", (("conv*", (("weights", 4),)), ("conv1", (("weights", 8),))))
     graph = tflite.read(make.make(problem, which, True, lambda done, total: None), "m")

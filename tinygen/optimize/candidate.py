@@ -90,6 +90,8 @@ def default_ladder(layers: LayerSettings = ()) -> tuple[Candidate, ...]:
 def _shown(name: str, value: Value) -> str:
     if value is True:
         return {"equalize": "equalised", "correct_bias": "bias corrected"}[name]
+    if name == "change":
+        return f"changed {value}"
     if isinstance(value, str):
         return value
     if name == "share":

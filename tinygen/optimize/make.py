@@ -16,19 +16,25 @@ from tinygen.ir import Array
 from tinygen.optimize.candidate import Candidate
 from tinygen.optimize.model_file import ModelFile
 from tinygen.optimize.task import Problem
-from tinygen.optimize.technique import activations_of
+from tinygen.optimize.technique import IMAGES, NO_CHANGE, SERIES, activations_of
+from tinygen.quantize.augment import Change, ChangedImages, ChangedSeries, changed
 from tinygen.quantize.cluster import cluster
 from tinygen.quantize.data import CALIBRATION, TRAINING, VALIDATION, Data
-from tinygen.quantize.distill import distill, narrower
+from tinygen.quantize.distill import distill, narrower, teachers_like
 from tinygen.quantize.evaluate import Score, outputs_keras, score_keras
 from tinygen.quantize.integer import Prepared, Settings
 from tinygen.quantize.prune import prune_channels
 from tinygen.quantize.qat import quantization_aware_train
 from tinygen.quantize.quantize import prepare_keras, quantize
-from tinygen.quantize.training import Progress, fit
+from tinygen.quantize.training import Progress, fit, part_of
 from tinygen.quantize.weights import Bits
 
 FLOAT_BYTES = 4
+COPIES = 7
+"""Mixtures or changed samples for each sample that a student learns from."""
+_CHANGES: MappingProxyType[str, Change | None] = MappingProxyType(
+    {NO_CHANGE: None, IMAGES: ChangedImages(), SERIES: ChangedSeries()}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +61,13 @@ class Making:
         """A setting of the candidate."""
         return self.candidate.values[name]
 
-    def schedule(self) -> dict[str, Any]:
-        """How long to train, how fast, from which seed, and whom to tell of it."""
+    def schedule(self, part: int = 0, parts: int = 1) -> dict[str, Any]:
+        """How long to train, how fast, from which seed, and whom to tell of it, as one of some trainings."""
         return {
             "epochs": self.setting("epochs") if self.trained else 0,
             "learning_rate": self.setting("learning_rate"),
             "seed": self.problem.seed,
-            "progress": self.progress,
+            "progress": part_of(self.progress, part, parts),
         }
 
     def bits(self, default: int) -> Bits:
@@ -149,19 +155,39 @@ def _distill(making: Making) -> bytes:
     student = narrower(making.model, making.setting("width"), seed=making.problem.seed)
     if making.trained:
         train, validation = making.training
-        temperature, alpha = making.setting("temperature"), making.setting("alpha")
-        student = distill(
-            making.model, student, train, validation, temperature=temperature, alpha=alpha, **making.schedule()
-        )
+        options = {name: making.setting(name) for name in ("temperature", "alpha")}
+        change, more = _CHANGES[making.setting("change")], making.setting("teachers") - 1
+        schedule = making.schedule(1 if more else 0, 2 if more else 1)
+        teachers = [making.model, *_more_teachers(making, more)]
+        student = distill(teachers, student, train, validation, copies=COPIES, change=change, **options, **schedule)
     return quantize(student, making.calibration_x, weights=making.bits(making.setting("weights")))
+
+
+def _more_teachers(making: Making, count: int) -> list[keras.Model]:
+    """`count` more networks of the model's form, trained like a student alone."""
+    return teachers_like(making.model, count, *_samples(making), **_by_samples(making, making.schedule(0, 2)))
 
 
 def _narrow(making: Making) -> bytes:
     """The same student without a teacher: a very narrow one often learns more of the labels: docs/optimization.md."""
     student = narrower(making.model, making.setting("width"), seed=making.problem.seed)
     if making.trained:
-        fit(student, *making.training, **making.schedule())
+        fit(student, *_samples(making), **_by_samples(making, making.schedule()))
     return quantize(student, making.calibration_x, weights=making.bits(making.setting("weights")))
+
+
+def _samples(making: Making) -> tuple[Data, Data]:
+    """The sets to train with, the samples to learn from with changed ones if the candidate is to have some."""
+    train, validation = making.training
+    change = _CHANGES[making.setting("change")]
+    return (changed(train, COPIES, change, making.problem.seed) if change else train), validation
+
+
+def _by_samples(making: Making, schedule: dict[str, Any]) -> dict[str, Any]:
+    """The schedule with as many steps, where each epoch has changed samples too."""
+    if making.setting("change") == NO_CHANGE:
+        return schedule
+    return schedule | {"epochs": -(-schedule["epochs"] // (1 + COPIES))}
 
 
 def _codebook(making: Making) -> bytes:

@@ -89,6 +89,8 @@ _METHOD = Setting("minmax", choices=("minmax", "percentile", "mse", "entropy"))
 _SWITCH = Setting(False)
 _ONLY = Setting(WHOLE)
 _WEIGHTS = Setting(8, choices=(8, 4))
+NO_CHANGE, IMAGES, SERIES = "none", "images", "series"
+_CHANGE = Setting(NO_CHANGE, choices=(NO_CHANGE, IMAGES, SERIES))
 _COSTS = frozenset({FLASH, RAM, TIME})
 
 
@@ -166,6 +168,8 @@ _ALL = (
             learning_rate=_rate(3e-3),
             temperature=Setting(4.0, least=0.1, most=100.0),
             alpha=Setting(0.7, least=0.0, most=1.0),
+            teachers=Setting(1, least=1, most=16),
+            change=_CHANGE,
             weights=_WEIGHTS,
         ),
         trains=True,
@@ -178,6 +182,7 @@ _ALL = (
             width=Setting(0.5, least=0.01, most=1.0),
             epochs=_epochs(60),
             learning_rate=_rate(3e-3),
+            change=_CHANGE,
             weights=_WEIGHTS,
         ),
         trains=True,

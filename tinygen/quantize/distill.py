@@ -17,7 +17,14 @@ from tinygen.quantize.data import Data
 from tinygen.quantize.evaluate import outputs_keras
 from tinygen.quantize.keras_graph import copy_model
 from tinygen.quantize.prune import MULTIPLE, rounded
-from tinygen.quantize.training import SMALLEST_PROBABILITY, Progress, fit, gives_probabilities, log_probabilities
+from tinygen.quantize.training import (
+    SMALLEST_PROBABILITY,
+    Progress,
+    fit,
+    gives_probabilities,
+    log_probabilities,
+    part_of,
+)
 
 
 def distill(
@@ -94,15 +101,9 @@ def teachers_like(
     for number in range(count):
         keras.utils.set_random_seed(seed + number)
         made.append(keras.models.clone_model(model))
-        told = None if progress is None else _part_of(progress, number, count)
-        rate, own_seed = learning_rate, seed + number
-        fit(made[-1], train, validation, epochs=epochs, learning_rate=rate, seed=own_seed, progress=told)
+        rate, told = learning_rate, part_of(progress, number, count)
+        fit(made[-1], train, validation, epochs=epochs, learning_rate=rate, seed=seed + number, progress=told)
     return made
-
-
-def _part_of(progress: Progress, number: int, count: int) -> Progress:
-    """The progress of one of `count` trainings, told as that of all."""
-    return lambda done, total: progress(number * total + done, count * total)
 
 
 def _check(teachers: Sequence[keras.Model], student: keras.Model, temperature: float, alpha: float) -> None:

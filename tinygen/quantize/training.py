@@ -97,6 +97,13 @@ def fit(
     return best.restore()
 
 
+def part_of(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """The progress of one of `count` trainings, told as that of all; they are numbered from 0."""
+    if progress is None or count == 1:
+        return progress
+    return lambda done, total: progress(number * total + done, count * total)
+
+
 class _Best:
     """The best epoch so far and its weights."""
 
