@@ -146,6 +146,16 @@ static inline uint32_t tg_load_word(const void *p)
     return word;
 }
 
+/* The same at a multiple of four, for cores that load words from nowhere else. */
+static inline uint32_t tg_load_aligned_word(const void *p)
+{
+#if defined(__GNUC__)
+    return tg_load_word(__builtin_assume_aligned(p, 4));
+#else
+    return tg_load_word(p);
+#endif
+}
+
 /* Two int16 in a word. */
 static inline uint32_t tg_halves(int16_t first, int16_t second) { return (uint16_t)first | (uint32_t)(uint16_t)second << 16; }
 
