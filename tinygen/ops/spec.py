@@ -162,7 +162,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Rows of a sequence that are copied side by side into scratch before a kernel reads them as its input."""
+    """Steps of a sequence that are copied from rows into scratch, side by side, before a kernel reads them."""
 
     height: int
     stride: int
@@ -174,7 +174,9 @@ class Gathered:
     last_bytes: int
     """Of its last row."""
     offset: int
-    """Bytes before the first step that the kernel reads."""
+    """Bytes of the first row that are left out."""
+    copied_bytes: int
+    """Of all rows, from there on."""
     fill: int
     """The byte that rows outside of the sequence are made of."""
     out_rows: int
@@ -182,7 +184,7 @@ class Gathered:
     @property
     def bytes(self) -> int:
         """In scratch, so that words may follow."""
-        return -(-self.height * self.row_bytes // 4) * 4
+        return -(-self.copied_bytes // 4) * 4
 
     @property
     def padded(self) -> bool:

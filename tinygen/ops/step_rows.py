@@ -19,6 +19,8 @@ WIDTH = 1
 """Of the height and width of a window."""
 CALL_CYCLES, ROW_CYCLES, BYTE_CYCLES = 120, 40, 1
 """About what it takes to begin a kernel, and to gather a row and a byte of it."""
+ALONE, OTHERWISE = 0.55, 0.15
+"""Cycles that a multiply-accumulate takes more of a step alone, or of several by a kernel that is not the best of all."""
 
 
 def applies(context: Context) -> bool:
@@ -75,10 +77,12 @@ def of_window(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
         return None
     step_bytes = x.bytes // x.shape[2]
     sizes = x_steps * step_bytes, x.bytes - (x.rows - 1) * x_steps * step_bytes
-    found = Gathered(height, stride, pad, x.rows, *sizes, offset * step_bytes, fill, y.rows)
+    found = Gathered(height, stride, pad, x.rows, *sizes, offset * step_bytes, reach * step_bytes, fill, y.rows)
     kernel = (best.params or spec.params)(block)
     kernel = replace(kernel, scratch_bytes=found.bytes + kernel.scratch_bytes, overlaps=(), scratch_overlaps=())
-    extra = y.rows * (CALL_CYCLES + height * (ROW_CYCLES + BYTE_CYCLES * found.row_bytes))
+    extra = y.rows * (CALL_CYCLES + height * ROW_CYCLES + found.bytes * BYTE_CYCLES)
+    dearer = ALONE if y_steps == 1 < y.shape[2] else OTHERWISE if best.name != variant.name else 0
+    extra += round(dearer * spec.cost(context).macs)
     return Rows(kernel, best.template, height, stride, pad, reads_first=True, extra_cycles=extra, gathered=found)
 
 
