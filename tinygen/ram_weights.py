@@ -26,6 +26,7 @@ ALL = 0
 AT_ONCE: Mapping[str, int] = MappingProxyType(
     {
         "conv_2d.chain.dsp": 4,
+        "conv_2d.chain.runs.dsp": 4,
         "conv_2d.chain.v6m": 8,
         "conv_2d.contiguous.chain.dsp": 4,
         "conv_2d.dsp": 2,

@@ -179,7 +179,7 @@ def _loop(layout: Layout) -> dict[str, Any]:
             "inputs": tap["inputs"],
             "places": [order.index(column) for column in tap["columns"]],
         }
-        for tap in _taps(layout.along)
+        for tap in loads_of_taps(layout.along)
     ]
     return {
         "places": len(order),
@@ -188,7 +188,7 @@ def _loop(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _taps(along: Axis) -> list[dict[str, Any]]:
+def loads_of_taps(along: Axis) -> list[dict[str, Any]]:
     """For each tap the columns to be loaded and the registers of its three: what the tap before has stays."""
     held: dict[int, str] = {}
     taps = []
@@ -209,7 +209,7 @@ def _order_of_taps(along: Axis) -> list[int]:
 
 def _load_order(along: Axis) -> list[int]:
     """The columns in the order in which the taps load them."""
-    return [column for tap in _taps(along) for _, column in tap["loads"]]
+    return [column for tap in loads_of_taps(along) for _, column in tap["loads"]]
 
 
 def _runs(along: Axis) -> list[Run]:

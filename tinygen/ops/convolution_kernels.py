@@ -10,6 +10,7 @@ from tinygen.ops import (
     compressed_dsp,
     convolution_chain_dsp,
     convolution_chain_rows_dsp,
+    convolution_chain_runs_dsp,
     convolution_chain_v6m,
     convolution_contiguous_dsp,
     convolution_dsp,
@@ -225,6 +226,14 @@ VARIANTS = (
             convolution_dsp.CODE_BYTES,
             convolution_contiguous_dsp.saved_cycles,
         ),
+    ),
+    _variant(
+        "dsp",
+        "chain_runs_dsp",
+        convolution_chain_runs_dsp.TEMPLATE,
+        convolution_chain_runs_dsp.applies,
+        convolution_chain_runs_dsp.params,
+        convolution_chain_runs_dsp.rows,
     ),
     _variant(
         "dsp",
