@@ -20,7 +20,7 @@ WIDTH = 1
 CALL_CYCLES, ROW_CYCLES, BYTE_CYCLES = 120, 40, 1
 """About what it takes to begin a kernel, and to gather a row and a byte of it."""
 ALONE, OTHERWISE = 0.55, 0.15
-"""Cycles that a multiply-accumulate takes more of a step alone, or of several by a kernel that is not the best of all."""
+"""Cycles that a multiply-accumulate takes more of a single step, or of several by a kernel that is not the best."""
 
 
 def applies(context: Context) -> bool:
