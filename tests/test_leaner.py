@@ -58,6 +58,19 @@ def test_a_small_matrix_is_plain_c() -> None:
     assert templates(check(build)) == [PLAIN]
 
 
+@pytest.mark.parametrize(("board", "kernel"), [("pico", "matrix.v6m"), ("nucleo_l152re", "matrix.v7m")])
+def test_matrices_without_the_extension(board: str, kernel: str) -> None:
+    """A classifier behind a convolution is plain C, the layers of a perceptron are not."""
+    build = ModelBuilder()
+    dense(build, 64, 12)
+    convolution(build, (1, 24, 24, 8), 16)
+    assert PLAIN in templates(check(build, [board], samples=1))
+    build = ModelBuilder()
+    for inputs, outputs in ((12, 16), (16, 16), (16, 4)):
+        dense(build, inputs, outputs)
+    assert set(templates(check(build, [board], samples=1))) == {f"kernels/{kernel}.c.j2"}
+
+
 def test_no_more_than_a_share_of_the_cycles_is_paid() -> None:
     """The same matrix alone is all there is, and behind a large layer next to nothing."""
     alone, behind = ModelBuilder(), ModelBuilder()

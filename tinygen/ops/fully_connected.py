@@ -223,7 +223,14 @@ SPEC = OpSpec(
                 fully_connected_dsp.plain_cycles,
             ),
         ),
-        Variant("v6m", "kernels/matrix.v6m.c.j2", frozenset({"armv6m"}), matrix_v6m.applies, matrix_v6m.params),
+        Variant(
+            "v6m",
+            "kernels/matrix.v6m.c.j2",
+            frozenset({"armv6m"}),
+            matrix_v6m.applies,
+            matrix_v6m.params,
+            leaner=Leaner("c", lambda _: matrix_v6m.CODE_BYTES, matrix_v6m.PLAIN_BYTES, matrix_v6m.plain_cycles),
+        ),
         Variant(
             "rows_v7m",
             convolution_pairs_v7m.TEMPLATE,
@@ -231,7 +238,14 @@ SPEC = OpSpec(
             convolution_pairs_v7m.rows_apply,
             convolution_pairs_v7m.rows_params,
         ),
-        Variant("v7m", "kernels/matrix.v7m.c.j2", frozenset({"armv7m"}), lanes_v7m.matrix_applies, lanes_v7m.matrix),
+        Variant(
+            "v7m",
+            lanes_v7m.MATRIX,
+            frozenset({"armv7m"}),
+            matrix_v6m.applies,
+            lanes_v7m.matrix,
+            leaner=Leaner("c", lambda _: lanes_v7m.CODE_BYTES, lanes_v7m.PLAIN_BYTES, lanes_v7m.plain_cycles),
+        ),
         Variant(
             "sparse",
             "kernels/conv_2d.pointwise.sparse.c.j2",

@@ -11,13 +11,16 @@ from tinygen.ops import convolution_v6m, matrix_v6m
 from tinygen.ops.spec import Context, Kernel
 
 MATRIX = "kernels/matrix.v7m.c.j2"
-LEAST_WEIGHTS = 2048
-"""Of a fully connected layer: below, what can be saved of its time is not worth the code."""
+CODE_BYTES, PLAIN_BYTES = 2400, 220
+"""About those of the function of a fully connected layer, and of that in plain C."""
+PRODUCT_CYCLES, OUTPUT_CYCLES, BEGIN_CYCLES = 2.25, 12, 250
+"""About what plain C takes more for a product and for an output, and less to begin."""
 
 
-def matrix_applies(context: Context) -> bool:
-    """A fully connected layer of some size that fits in lanes."""
-    return context.input(1).size >= LEAST_WEIGHTS and matrix_v6m.applies(context)
+def plain_cycles(context: Context) -> float:
+    """About what a fully connected layer takes more in plain C."""
+    outputs, depth = context.output.size, context.input(1).shape[1]
+    return outputs * (PRODUCT_CYCLES * depth + OUTPUT_CYCLES) - BEGIN_CYCLES
 
 
 def matrix(context: Context) -> Kernel:
