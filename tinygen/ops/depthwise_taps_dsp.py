@@ -196,11 +196,12 @@ class Way:
 
 
 def applies(context: Context) -> bool:
-    """One batch, any window that is not too large to print, one multiplication an output."""
+    """One batch, any window that is not too large to print, one multiplication an output or two roundings."""
     window = convolution_geometry(context)
     if context.input(0).shape[0] > 1 or _best(window) is None:
         return False
-    return bool(planes.scaling(context, dsp.sums(context, OPERANDS)).values["form"] == "line")
+    scaling = planes.scaling(context, dsp.sums(context, OPERANDS)).values
+    return scaling["form"] in ("line", "roundings") and scaling["clamp"] is None
 
 
 def params(context: Context) -> Kernel:
