@@ -11,17 +11,16 @@ import pytest
 from tests.dsp import NONE, RELU, RELU6, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
-from tests.overlap_harness import Layers, check_tight, layers
+from tests.overlap_harness import Layers, check_tight, differing, layers, placed
 from tests.rows_harness import check_rows
 from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import slope
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v6m import BOARDS, CROSS, WIDENED, check_kernel, compiles, scaled
 from tests.test_v6m_widened import random_layers
+from tinygen.ir import Array
 from tinygen.ops import chains_v6m, pointwise_chain_v6m
-from tinygen.ops.dsp import Sums
 from tinygen.ops.pointwise_chain_v6m import TEMPLATE
-from tinygen.requantize import sum_range
 from tinygen.verify.golden import Golden
 
 NAME = "pointwise_chain_v6m"
@@ -65,18 +64,39 @@ def test_sums_of_many_bits() -> None:
     assert {"line", "kink", "bounded line", "bounded kink"} >= set(scaled(result, TEMPLATE)) >= {"line", "kink"}
 
 
-def bits(total: int) -> Sums:
-    """One channel whose weights have that sum, without signs."""
-    rows = np.array([[127] * (total // 127) + [total % 127]])
-    return Sums(rows, np.zeros(1, np.int64), sum_range(rows))
+def bits(total: int) -> Array:
+    """One chunk of one channel whose weights have that sum, without signs."""
+    return np.array([[[127] * (total // 127) + [total % 127]]])
 
 
 def test_sums_that_fit() -> None:
     """128 times the weights, the least sum, may be 2**19; the greatest one below zero weights may not."""
     assert chains_v6m.fit(bits(4096))
     assert not chains_v6m.fit(bits(4097))
-    negative = bits(4096)
-    assert not chains_v6m.fit(Sums(-negative.rows, negative.bias, sum_range(-negative.rows)))
+    assert not chains_v6m.fit(-bits(4096))
+
+
+def test_chunks_of_sums_that_do_not_fit() -> None:
+    """As few as possible, all of one size but for the last one, which is filled up."""
+    assert pointwise_chain_v6m.chunking(bits(4096)[0]) == (1, 33)
+    assert pointwise_chain_v6m.chunking(bits(4097)[0]) == (2, 17)
+    assert pointwise_chain_v6m.chunking(bits(3 * 4096)[0]) == (4, 25)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("y_zero", [-128, 4])
+def test_chunks(y_zero: int, golden: Golden) -> None:
+    """Two and more of them, the last one filled up or not, of groups of pixels that are whole and that are not."""
+    build = ModelBuilder(np.random.default_rng(11))
+    for pixels, depth, weight in ((8, 66, 127), (11, 67, -127), (9, 130, 127), (16, 40, 60)):
+        signs = np.sign(build.rng.integers(0, 2, (5, 1, 1, depth)) - 0.5).astype(int)
+        numbers = {"weights": weight * signs, "x_zero": 0, "y_zero": y_zero, "scale_spread": 1.0}
+        pointwise(build, (1, 1, pixels, depth), 5, slope=5e-4, **numbers)
+    net = layers(build.finish(), "pico").of_variant({"conv_2d": NAME})
+    assert {choice.kernel.values["chunked"] for choice in net.choices} == {True, False}
+    for emulated in (False, True):
+        assert not differing(net, placed(net, lambda choice, rule: None), 5, emulated)
+    check_model(build.finish(), golden)
 
 
 @pytest.mark.usefixtures("always")

@@ -36,8 +36,8 @@ LOW_BITS = 13
 SHIFT = 19
 """Of a result, where that is exact for all channels: most layers have such a line."""
 OUTPUT_LOW = quant.RANGES["int8"][0]
-PRODUCT_CYCLES, OUTPUT_CYCLES, CELL_CYCLES = 2.25 + 5 / 8 / UNROLLED, 26, 52
-"""About what these take: a product, an output, an input of eight pixels in words."""
+PRODUCT_CYCLES, OUTPUT_CYCLES, CHUNK_CYCLES, CELL_CYCLES = 2.25 + 5 / 8 / UNROLLED, 23, 14, 52
+"""About what these take: a product, an output, a chunk more of an output, an input of eight pixels in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +50,10 @@ class Floored:
     """int64 [channels]: the first sum, with its start, whose output is another one."""
 
 
-def fit(found: Sums) -> bool:
-    """Whether all sums have at most 20 bits."""
-    least, most = found.range
+def fit(chunks: Array) -> bool:
+    """Whether the sums of weights [filters, chunks, inputs] times any inputs have at most 20 bits."""
+    least = np.minimum(chunks * 127, chunks * -128).sum(axis=2)
+    most = np.maximum(chunks * 127, chunks * -128).sum(axis=2)
     return bool(least.min() >= -SUM_LIMIT and most.max() < SUM_LIMIT)
 
 

@@ -13,18 +13,19 @@ import numpy as np
 
 from tinygen.ir import Array
 from tinygen.ops import chains_v6m, convolution_widened_v6m, lanes, window_rows, window_walk
-from tinygen.ops.chains_v6m import CELL_WORDS, PIXELS, SUM_LIMIT
+from tinygen.ops.chains_v6m import CELL_WORDS, PIXELS
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
 
 TEMPLATE = "kernels/conv_2d.chain.v6m.c.j2"
 PARTS = (1, 2)
 """Units that the channels of an input may be divided into."""
-CHUNK_CYCLES, UNIT_CYCLES, COPY_CYCLES, GROUP_CYCLES = 14, 95, 2, 250
-"""About what these take: a chunk more of an output, a unit of a column in words beside its inputs, a byte of a row, a
-group of outputs."""
+UNIT_CYCLES, COPY_CYCLES, GROUP_CYCLES = 95, 2, 250
+"""About what these take: a unit of a column in words beside its inputs, a byte of a row, a group of outputs."""
 WIDENED_PRODUCT_CYCLES, WIDENED_OUTPUT_CYCLES = 2.8, 38
-"""About what these take in the kernel that widens rows: a product, its weight spread too, and an output."""
+SHORT_PRODUCT_CYCLES, SHORT_OUTPUT_CYCLES = 2.7, 29
+"""About what these take in the kernel that widens rows: a product, its weight spread too, and an output; the same where
+windows are printed whole."""
 ROWS_CYCLES = 0.3
 """About what a product takes more in that kernel."""
 NUMBERS = 24
@@ -42,8 +43,10 @@ def applies(context: Context) -> bool:
 
 def pays(context: Context) -> bool:
     """Whether that takes less time than rows that are widened."""
-    widened = context.output.size * (_depth(context) * WIDENED_PRODUCT_CYCLES + WIDENED_OUTPUT_CYCLES)
-    return _cycles(context) < widened
+    short = _depth(context) <= convolution_widened_v6m.MOST_SHORT
+    product = SHORT_PRODUCT_CYCLES if short else WIDENED_PRODUCT_CYCLES
+    output = SHORT_OUTPUT_CYCLES if short else WIDENED_OUTPUT_CYCLES
+    return _cycles(context) < context.output.size * (_depth(context) * product + output)
 
 
 def params(context: Context) -> Kernel:
@@ -80,16 +83,9 @@ def chunking(rows: Array, window: Geometry) -> tuple[int, int] | None:
     depth = rows.shape[1] // taps
     parts = PARTS[-1] if depth % PARTS[-1] == 0 else PARTS[0]
     for chunks in range(1, taps * parts + 1):
-        if taps * parts % chunks == 0 and _fits(rows.reshape(len(rows), chunks, -1)):
+        if taps * parts % chunks == 0 and chains_v6m.fit(rows.reshape(len(rows), chunks, -1)):
             return (depth, taps) if chunks == 1 else (depth // parts, taps * parts // chunks)
     return None
-
-
-def _fits(chunks: Array) -> bool:
-    """Whether the sums of weights [filters, chunks, inputs] times any inputs have 20 bits."""
-    least = np.minimum(chunks * 127, chunks * -128).sum(axis=2)
-    most = np.maximum(chunks * 127, chunks * -128).sum(axis=2)
-    return bool(least.min() >= -SUM_LIMIT and most.max() < SUM_LIMIT)
 
 
 def _columns(window: Geometry) -> tuple[int, int, int]:
@@ -110,7 +106,7 @@ def _cycles(context: Context) -> float:
     assert found is not None  # proved by applies
     unit, units = found
     chunks = depth // (unit * units)
-    outputs = depth * chains_v6m.PRODUCT_CYCLES + chains_v6m.OUTPUT_CYCLES + (chunks - 1) * CHUNK_CYCLES
+    outputs = depth * chains_v6m.PRODUCT_CYCLES + chains_v6m.OUTPUT_CYCLES + (chunks - 1) * chains_v6m.CHUNK_CYCLES
     lines = context.output.size // context.output.shape[3] // window.output[1]
     column = depth // window.kernel[1]
     cells = _columns(window)[0] * column * (chains_v6m.CELL_CYCLES + UNIT_CYCLES / unit)
