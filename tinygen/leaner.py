@@ -11,7 +11,7 @@ from tinygen import ops
 from tinygen.target import Core
 from tinygen.variants import Choice, Choices, choice_of, constant_bytes
 
-CYCLES_A_BYTE = 28
+CYCLES_A_BYTE = 30
 """What a byte of a function must save of an inference, at least: a kilobyte at 100 MHz a quarter of a millisecond."""
 
 
