@@ -289,6 +289,14 @@ VARIANTS = (
         convolution_pairs_v7m.params,
         convolution_pairs_v7m.rows,
     ),
+    _variant(
+        "armv7m",
+        "groups_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.groups_apply,
+        convolution_pairs_v7m.params,
+        convolution_pairs_v7m.rows,
+    ),
     _variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
     _variant(
         PLAIN, "sparse", "kernels/conv_2d.sparse.c.j2", convolution_plain.is_sparse, convolution_plain.sparse_params

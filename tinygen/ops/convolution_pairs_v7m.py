@@ -89,6 +89,12 @@ def applies(context: Context) -> bool:
     return _has_outputs(context) and is_possible(context)
 
 
+def groups_apply(context: Context) -> bool:
+    """Groups of a block of channels or more; the rest of it as for one."""
+    filters, groups = context.output.shape[-1], _groups(context)
+    return groups > 1 and filters // groups >= CHANNELS and _has_outputs(context) and _fits(context, CONVOLUTION)
+
+
 def rows_apply(context: Context) -> bool:
     """A fully connected layer of some rows, which are the pixels of a 1x1 convolution."""
     return _has_outputs(context) and are_rows_possible(context)
@@ -122,7 +128,7 @@ def params(context: Context) -> Kernel:
         return _pixels(context, CONVOLUTION)
     layout, window = _best(context), _window(context)
     kernel = _kernel(context, CONVOLUTION, layout, layout.along.output, by_row=False)
-    return replace(kernel, overlaps=(window_walk.by_rows(context, window, layout.turned),))
+    return replace(kernel, overlaps=(window_walk.by_rows(context, window, layout.turned, _groups(context)),))
 
 
 def rows_params(context: Context) -> Kernel:
@@ -154,7 +160,7 @@ def rows(context: Context) -> Rows | None:
     layout = next(way for way in _layouts(context) if not way.turned)
     part = _part(layout)
     found = _rows(context, layout, layout.along.output)
-    return replace(found, small=_rows(context, layout, part) if part else None)
+    return replace(found, small=_rows(context, layout, part) if part and _groups(context) == 1 else None)
 
 
 def _rows(context: Context, layout: Layout, part: int) -> Rows:
@@ -163,7 +169,8 @@ def _rows(context: Context, layout: Layout, part: int) -> Rows:
     kernel = _kernel(context, CONVOLUTION, layout, part, by_row=True)
     extra = _cycles(layout, context, part) - _cycles(best, context, best.along.output)
     cycles = max(0, round(extra))
-    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=part == whole, extra_cycles=cycles)
+    copies = part == whole and _groups(context) == 1
+    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=copies, extra_cycles=cycles)
 
 
 def _part(layout: Layout) -> int:
@@ -197,8 +204,15 @@ def _is_flat(context: Context) -> bool:
     """Whether every pixel is read once: a row of a fully connected layer is a pixel."""
     if context.node.op == "fully_connected":
         return True
+    if _groups(context) > 1:
+        return False
     window = convolution_geometry(context)
     return window.kernel == (1, 1) and window.stride == (1, 1) and not window.padded
+
+
+def _groups(context: Context) -> int:
+    """Of channels; each has its own filters."""
+    return context.input(0).shape[-1] // context.input(1).shape[-1] if context.node.op == "conv_2d" else 1
 
 
 def _window(context: Context) -> Geometry:
@@ -249,12 +263,14 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     found, limits = dsp.sums(context, operands), weighted.activation_range(context)
     scales = scales_v7m.scales(context, operands, found)
     assert scales is not None  # proved by applies
-    blocks = _blocks(found, layout)
+    groups = _groups(context)
+    blocks = _blocks(found, layout, groups)
     scales = scales_v7m.moved(scales, blocks.start)
     lined = layout.along.dilation > 1 and layout.along.kernel > 1
     values: dict[str, Any] = {
         "by_row": by_row,
-        "apart": _apart(layout, part) if by_row else None,
+        "grouped": groups > 1,
+        "apart": _apart(layout, part, groups) if by_row else None,
         "form": scales.form,
         "scale_words": scales.table.shape[1],
         "unrolled": UNROLLED,
@@ -272,8 +288,8 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     return Kernel(values, (0,), constants, words * WORD_BYTES)
 
 
-def _apart(layout: Layout, part: int) -> str:
-    return window_rows.OVER_THEM if part == layout.along.output else window_rows.APART
+def _apart(layout: Layout, part: int, groups: int) -> str:
+    return window_rows.OVER_THEM if part == layout.along.output and groups == 1 else window_rows.APART
 
 
 def _numbers(context: Context, layout: Layout, part: int, blocks: Blocks, scales: Scales) -> list[int]:
@@ -281,7 +297,8 @@ def _numbers(context: Context, layout: Layout, part: int, blocks: Blocks, scales
     x, filters, down, along = context.input(0), context.output.shape[-1], layout.down, layout.along
     window = _window(context)
     batches = context.output.size // (math.prod(window.output) * filters)
-    ways = distances(layout, window, filters)
+    groups = _groups(context)
+    ways = distances(layout, window, filters, groups)
     first, end = along.inside
     gaps = along.dilation > 1 and along.kernel > 1
     line = layout.column_bytes * (1 if gaps else along.kernel)
@@ -294,7 +311,8 @@ def _numbers(context: Context, layout: Layout, part: int, blocks: Blocks, scales
         *(ways["out_down_step"], ways["pixel_bytes"]),
         *(part, along.step, (along.kernel - 1) * along.dilation + 1, layout.elements, first, end - first),
         *(line, gap, int(aligned), x.zero_point, scales.shift),
-        *(len(blocks.starts), blocks.words.shape[1], along.kernel * layout.elements // 2),
+        *(len(blocks.starts) // groups, blocks.words.shape[1], along.kernel * layout.elements // 2),
+        *([groups] if groups > 1 else []),
     ]
 
 
@@ -309,8 +327,8 @@ def _most_extras(blocks: Blocks) -> int:
     return max(len(extras) for extras in blocks.extras)
 
 
-def _blocks(found: Sums, layout: Layout) -> Blocks:
-    """The weights of all blocks, split where they are too large."""
+def _blocks(found: Sums, layout: Layout, groups: int) -> Blocks:
+    """The weights of all blocks, group by group, split where they are too large."""
     order = _order(layout)
     pairs = np.pad(found.rows, ((0, 0), (0, 1)))[:, order]
     rest = np.where(fits(pairs)[:, :, None], 0, pairs // 2)
@@ -318,7 +336,10 @@ def _blocks(found: Sums, layout: Layout) -> Blocks:
     start = (
         (main[:, :, 1] < 0).sum(axis=1) + (rest[:, :, 1] < 0).sum(axis=1) - FIRST_OFFSET * pairs[:, :, 0].sum(axis=1)
     )
-    starts = byte_pairs.block_starts(len(pairs), CHANNELS)
+    filters = len(pairs) // groups
+    starts = [
+        group * filters + first for group in range(groups) for first in byte_pairs.block_starts(filters, CHANNELS)
+    ]
     words = np.array([_bytes(main[first : first + CHANNELS]) for first in starts])
     words = np.pad(words, ((0, 0), (0, -words.shape[1] % SPREAD)))
     places = _places(layout)
