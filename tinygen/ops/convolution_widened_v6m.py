@@ -43,6 +43,8 @@ LEAST_OUTPUTS = 6
 """Of a channel: fewer are not worth spreading its weights."""
 SPREAD_CYCLES = 2.6
 """About what it takes to spread a weight."""
+FILL_CYCLES = 5
+"""About what it takes to fill a word of scratch."""
 NUMBERS = 24
 """Of a layer, in front of its blocks."""
 STARTS, SHIFTS = 4, 2
@@ -87,10 +89,13 @@ def large_params(context: Context) -> Kernel:
 
 
 def saved_cycles(context: Context) -> float:
-    """About what that takes less."""
+    """About what that takes less; where windows reach outside, scratch is filled with the input's zero point first."""
     window = _flat(context, convolution_geometry(context))
-    tiles = [-(-window.output[0] // _tile(context, window, most)) for most in (MOST_CELLS_BYTES, MOST_FAST_BYTES)]
-    return SPREAD_CYCLES * context.input(1).size * (tiles[0] - tiles[1])
+    tiles = [_tile(context, window, most) for most in (MOST_CELLS_BYTES, MOST_FAST_BYTES)]
+    spread = [-(-window.output[0] // tile) * context.input(1).size for tile in tiles]
+    filled = [_rows_of_cells(window, tile) * _walk(window, 1)[2] * context.input(0).shape[3] for tile in tiles]
+    saved = SPREAD_CYCLES * (spread[0] - spread[1])
+    return saved - FILL_CYCLES * (filled[1] - filled[0]) if window.padded else saved
 
 
 def _tiled(context: Context, most_bytes: int) -> Kernel:
