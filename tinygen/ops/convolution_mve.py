@@ -13,7 +13,8 @@ from math import gcd
 from typing import Any
 
 from tinygen.ir import Array
-from tinygen.ops import dsp, mve, weighted, window_rows, window_walk
+from tinygen.ops import convolution_dsp, convolution_rows_dsp, dsp, mve, weighted, window_rows, window_walk
+from tinygen.ops.folded import folded
 from tinygen.ops.mve import CHANNELS, LANES
 from tinygen.ops.pointwise_mve import MOST_CHANNELS, PAIRS, blocks
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
@@ -80,6 +81,7 @@ class Columns:
 
 def applies(context: Context) -> bool:
     """One group, windows without gaps in their rows, at least one block, a scaling that the vectors have."""
+    context = folded(context)
     window, channels = convolution_geometry(context), context.output.shape[3]
     together = window.dilation[1] == 1 or window.kernel[1] == 1
     if not together or context.input(1).shape[3] != context.input(0).shape[3]:
@@ -91,6 +93,7 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks, and room for the columns."""
+    context = folded(context)
     window = convolution_geometry(context)
     kept = Columns(window, context.input(0).shape[3]).kept
     rule = (window_walk.by_new_rows if kept else window_walk.by_rows)(context, window)
@@ -100,7 +103,9 @@ def params(context: Context) -> Kernel:
 
 
 def rows(context: Context) -> Rows | None:
-    """The same for one row of the output: all rows under it are copied for each."""
+    """The same for one row of the output: all rows under it are copied for each; no row of an image is one of steps."""
+    if folded(context) is not context:
+        return convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
     if not window_rows.possible(context):
         return None
     window, kernel = convolution_geometry(context), _kernel(context, kept=0)

@@ -25,6 +25,7 @@ from tinygen.ops import (
     window_walk,
 )
 from tinygen.ops.depthwise_pairs import Row
+from tinygen.ops.folded import folded
 from tinygen.ops.planes import LINE_BITS, OPERANDS, Plane
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.unroll import chunk
@@ -153,6 +154,7 @@ def _is_full(group: depthwise_pairs.Group) -> bool:
 
 def applies(context: Context) -> bool:
     """One filter for each of four channels or more, no gaps, one multiplication an output, little to print."""
+    context = folded(context)
     window, depth = convolution_geometry(context), context.input(0).shape[3]
     if window.dilation != (1, 1) or depth != context.output.shape[3] or depth < LANES:
         return False
@@ -163,6 +165,7 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Words for each channel behind the number of channels, room for four channels."""
+    context = folded(context)
     way, found = _ways(context)[0], dsp.sums(context, OPERANDS)
     x, window, plane = context.input(0), convolution_geometry(context), way.plane
     rule = window_walk.by_planes(context, window, LANES)
@@ -190,7 +193,9 @@ def params(context: Context) -> Kernel:
 
 def rows(context: Context) -> Rows | None:
     """A row of it by another kernel: there it is not the border that counts."""
-    return (depthwise_rows_dsp.rows if depthwise_dsp.applies(context) else depthwise_window_dsp.rows)(context)
+    if depthwise_dsp.applies(context):
+        return depthwise_rows_dsp.rows(context)
+    return depthwise_window_dsp.rows(context) if depthwise_window_dsp.applies(context) else None
 
 
 def _ways(context: Context) -> list[Way]:
