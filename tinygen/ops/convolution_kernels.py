@@ -24,6 +24,7 @@ from tinygen.ops import (
     convolution_widened_v6m,
     fully_connected_dsp,
     lanes_v7m,
+    matrix_few,
     matrix_few_dsp,
     matrix_int16_dsp,
     matrix_v6m,
@@ -277,6 +278,7 @@ VARIANTS = (
         convolution_plain.is_sparse,
         convolution_plain.sparse_params,
     ),
+    *matrix_few.variants("pointwise_few", "pointwise", convolution_plain.params, convolution_plain.is_pointwise),
     Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=convolution_plain.is_pointwise),
     _variant(
         "armv6m", "v6m", convolution_v6m.TEMPLATE, convolution_v6m.applies, convolution_v6m.params, convolution_v6m.rows

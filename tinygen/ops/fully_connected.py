@@ -18,6 +18,7 @@ from tinygen.ops import (
     fully_connected_dsp,
     fully_connected_mve,
     lanes_v7m,
+    matrix_few,
     matrix_few_dsp,
     matrix_int16_dsp,
     matrix_v6m,
@@ -252,6 +253,7 @@ SPEC = OpSpec(
             when=lambda context: sparse_weights.applies(context, context.input(1).shape[0]),
             params=sparse_params,
         ),
+        *matrix_few.variants("few", "c", params, lambda context: True),
         Variant("c", "kernels/fully_connected.c.j2"),
     ),
     compact=(
