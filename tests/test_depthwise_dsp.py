@@ -11,6 +11,8 @@ import pytest
 
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled
 from tests.modelbuilder import ModelBuilder
+from tests.overlap_harness import layers
+from tests.rows_harness import check_rows
 from tests.test_generated_c import check_sanitized
 from tinygen.driver import Compiled
 from tinygen.ops import depthwise_pairs_dsp, depthwise_taps_dsp
@@ -243,6 +245,21 @@ def test_constant_and_nearly_constant_channels() -> None:
     depthwise(build, weights=few, slope=1e-5, bias=0)
     depthwise(build, weights=0, bias=[-300, 0, 70000])
     check(build)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_great_biases_under_small_slopes(board: str) -> None:
+    """Nearly constant channels: their zero point is added behind the multiplication."""
+    build = ModelBuilder()
+    for stride in (1, 2):
+        for y_zero in (-128, 100):
+            depthwise(
+                build, (1, 6, 7, 4), stride, slope=8e-6, scale_spread=1.0, y_zero=y_zero, bias=[870000, 5, 400000, 0]
+            )
+    result = check(build, [board])
+    addends = [f.values["scaling"]["addend"] for f in result.program.functions if f.template == SLIDE]
+    assert min(addends) < 0 < max(addends)
+    check_rows(layers(build.finish(), board), samples=1)
 
 
 def test_steep_scales() -> None:

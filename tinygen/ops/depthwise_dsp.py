@@ -61,6 +61,8 @@ def rows(context: Context) -> Rows | None:
 def _kernel(context: Context, plane: Plane, by_row: bool = False) -> Kernel:
     found = dsp.sums(context, OPERANDS)
     width, scaling = row_width(plane), planes.scaling(context, found)
+    if scaling.values["form"] == "roundings":
+        scaling = planes.moved_scaling(context, found) or scaling
     fused = scaling.values["form"] == "line"
     taps = _taps(planes.filters(found, plane), plane)
     values = {

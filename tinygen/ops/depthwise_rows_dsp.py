@@ -39,7 +39,9 @@ TWICE = (7, 9)
 def rows(context: Context) -> Rows | None:
     """The kernel of one row: of four channels at a time where one multiplication scales each output."""
     general = depthwise_dsp.rows(context)
-    if general is None or not general.kernel.values["fused"] or not _reaches(context):
+    if general is None or not _reaches(context) or not general.kernel.values["fused"]:
+        return general
+    if general.kernel.values["scaling"]["addend"]:
         return general
     kernel = _kernel(context, general.kernel)
     saved = SAVED_CYCLES[convolution_geometry(context).stride[0]]

@@ -188,7 +188,7 @@ def scaling(context: Context, found: dsp.Sums) -> Scaling:
     line = _line(context, found) if whole else None
     if line is not None:
         constants = Constant("start", line.offset), Constant("multiplier", line.multiplier)
-        return Scaling({"form": "line", "shift": line.shift, "clamp": None}, LINE_BITS, constants)
+        return Scaling({"form": "line", "shift": line.shift, "clamp": None, "addend": 0}, LINE_BITS, constants)
     plain = weighted.fixed_point(context, OPERANDS)
     zero_point = context.output.zero_point
     exact = requantize.roundings(plain.multiplier, plain.shift, found.bias, found.range, zero_point)
@@ -196,6 +196,21 @@ def scaling(context: Context, found: dsp.Sums) -> Scaling:
         table = np.stack([exact.offset, exact.multiplier, exact.addend, exact.shift], axis=1)
         return Scaling({"form": "roundings", "clamp": clamp}, 1, (Constant("roundings", table),))
     return _plain(context, found, plain)
+
+
+def moved_scaling(context: Context, found: dsp.Sums) -> Scaling | None:
+    """The same with the output's zero point behind the multiplication: what nearly constant channels may need.
+
+    An offset that holds the zero point too leaves the steps of such a channel fewer bits. None where there is no line.
+    """
+    if weighted.activation_range(context) != quant.RANGES["int8"]:
+        return None
+    line = requantize.line(dsp.two_roundings(context, OPERANDS, found), LINE_BITS)
+    if line is None:
+        return None
+    constants = Constant("start", line.offset), Constant("multiplier", line.multiplier)
+    values = {"form": "line", "shift": line.shift, "clamp": None, "addend": line.addend}
+    return Scaling(values, LINE_BITS, constants)
 
 
 def _line(context: Context, found: dsp.Sums) -> requantize.Line | None:
