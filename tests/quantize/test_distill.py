@@ -85,6 +85,20 @@ def test_changed_samples_take_the_place_of_mixtures_and_have_labels(given: dict[
     assert (given["targets"][20:, :10] == 0).all()  # of a mixture no class is wanted
 
 
+def test_unlabelled_samples_are_labelled_by_the_teacher_alone(given: dict[str, Any]) -> None:
+    few, more, told = first(TRAIN, 20), TRAIN.x[100:200], []
+    options = {"temperature": 1.0, "epochs": 20, "progress": lambda *done: told.append(done)}
+    distill(trained(), narrower(trained()), few, VALIDATION, unlabelled=more, **options)
+    np.testing.assert_array_equal(given["train"].x, np.concatenate([few.x, more]))
+    np.testing.assert_array_equal(given["targets"][:20, :10].argmax(axis=1), few.y)
+    assert (given["targets"][20:, :10] == 0).all() and given["epochs"] == 3  # 20 times 20 samples are 3 times 120
+    np.testing.assert_allclose(given["targets"][20:, 10:], outputs_keras(trained(), more), atol=1e-5)
+    given["progress"](3, 3)
+    assert told == [(20, 20)]
+    with pytest.raises(QuantizeError, match=r"unlabelled samples .* found \[8, 8\], expected \[8, 8, 1\]"):
+        distill(trained(), narrower(trained()), few, VALIDATION, unlabelled=more[..., 0])
+
+
 def test_teachers_are_trained_from_weights_of_their_own() -> None:
     told: list[tuple[int, int]] = []
     few = first(TRAIN, 64)

@@ -37,6 +37,7 @@ def distill(
     alpha: float = 0.9,
     copies: int = 7,
     change: Change | None = None,
+    unlabelled: Array | None = None,
     epochs: int = 30,
     learning_rate: float = 4e-3,
     seed: int = 0,
@@ -47,18 +48,22 @@ def distill(
     The loss is alpha T^2 KL(teacher || student at temperature T) + (1 - alpha) cross-entropy (Hinton, Vinyals and Dean,
     "Distilling the knowledge in a neural network", 2015); of several teachers the mean probability is followed, which
     is better than any one's (`teachers_like`). A teacher is nearly certain of samples that it was trained on, and so it
-    is also asked about `copies` times as many: samples that `change` makes, which have the label of the one they were,
-    or without it mixtures, which have none (Beyer et al., "Knowledge distillation: a good teacher is patient and
-    consistent", 2022). They take the place of samples: there are as many steps as in `epochs` without them. The student
-    may have any layers: fewer channels than its teacher (`narrower`, `prune_channels`) or another architecture.
-    Raises QuantizeError.
+    is also asked about others: `unlabelled` inputs, or else `copies` times as many as there are samples, which `change`
+    makes and which keep their labels, or without it mixtures, which have none (Beyer et al., "Knowledge distillation: a
+    good teacher is patient and consistent", 2022). They take the place of samples: there are as many steps as in
+    `epochs` without them. The student may have any layers: fewer channels than its teacher (`narrower`,
+    `prune_channels`) or another architecture. Raises QuantizeError.
     """
     teachers = [teacher] if isinstance(teacher, keras.Model) else list(teacher)
     _check(teachers, student, temperature, alpha)
+    if unlabelled is not None and unlabelled.shape[1:] != train.x.shape[1:]:
+        found, expected = (str(list(x.shape[1:])) for x in (unlabelled, train.x))
+        raise QuantizeError("unlabelled samples have another shape", found=found, expected=expected)
     student = copy_model(student)
     probabilities = gives_probabilities(outputs_keras(student, train.x[:1]))
     classes, copies = int(student.output_shape[-1]), max(0, min(copies, epochs - 1))
-    asked, labels = _questions(train, classes, copies, change, seed)
+    asked, labels = _questions(train, classes, copies, change, unlabelled, seed)
+    passes = max(1, epochs * len(train.x) // len(asked.x))
     soft = np.mean([softened(outputs_keras(each, asked.x), temperature) for each in teachers], axis=0)
 
     def loss(wanted: Any, outputs: Any) -> Any:
@@ -71,12 +76,12 @@ def distill(
         student,
         asked,
         validation,
-        epochs=epochs // (1 + copies),
+        epochs=passes,
         learning_rate=learning_rate,
         seed=seed,
         targets=np.concatenate([labels, soft.astype(np.float32)], axis=1),
         loss=loss,
-        progress=None if progress is None else lambda done, _: progress(done * (1 + copies), epochs),
+        progress=None if progress is None else lambda done, _: progress(done * epochs // passes, epochs),
     )
     return student
 
@@ -123,16 +128,18 @@ def _check(teachers: Sequence[keras.Model], student: keras.Model, temperature: f
         )
 
 
-def _questions(train: Data, classes: int, copies: int, change: Change | None, seed: int) -> tuple[Data, Array]:
-    """What teachers are asked: the samples and the copies; and the class of each as one of `classes` numbers."""
+def _questions(
+    train: Data, classes: int, copies: int, change: Change | None, unlabelled: Array | None, seed: int
+) -> tuple[Data, Array]:
+    """What teachers are asked, and the class of each as one of `classes` numbers, which are all 0 without a label."""
     assert train.y is not None
     labels = np.eye(classes, dtype=np.float32)
-    if change is not None:
+    if unlabelled is None and change is not None:
         asked = changed(train, copies, change, seed)
         return asked, labels[asked.y]
-    x = with_mixtures(train.x, copies, seed)
+    x = with_mixtures(train.x, copies, seed) if unlabelled is None else np.concatenate([train.x, unlabelled])
     wanted = np.zeros((len(x), classes), np.float32)
-    wanted[: len(train.y)] = labels[train.y]  # of a mixture no class is wanted, and so it adds nothing to that part
+    wanted[: len(train.y)] = labels[train.y]  # no class is wanted of the others, and so they add nothing to that part
     return Data(x, np.resize(train.y, len(x)), train.path), wanted
 
 
