@@ -24,7 +24,7 @@ from tinygen.frontend import tflite
 from tinygen.ir import Graph
 from tinygen.memory.order import in_best_order
 from tinygen.memory.prices import prices
-from tinygen.memory.streaming import streamings
+from tinygen.memory.streaming import Streamings
 from tinygen.quant import Numerics
 from tinygen.stages import Stages
 from tinygen.variants import kernels
@@ -84,8 +84,8 @@ def _row(name: str, stages: Stages, most: int, most_macs: float) -> str:
 def _rows_alone(stages: Stages, fed: bool) -> int:
     """The least that runs of rows need."""
     rows = [choice.rows if choice else None for choice in stages.choices]
-    found = streamings(stages.graph, kernels(stages.choices), rows, prices(stages.core.features).row, given=fed)
-    return min(way.live_bytes for way in found)
+    found = Streamings(stages.graph, kernels(stages.choices), rows, prices(stages.core.features).row, given=fed)
+    return next(found.smallest_first()).live_bytes
 
 
 def _strips(stages: Stages, fed: bool, least: int, most: int, most_macs: float) -> str:

@@ -5,6 +5,7 @@ What the stage of strips leaves lies in RAM whole: a good stage ends where its r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -35,46 +36,47 @@ def planned(
 ) -> tuple[Graph, Choices, Plan]:
     """The graph, its kernels and the smallest plan, where the caller gives the input row by row so many times.
 
-    Given several times, it has as many strips, or none where they save nothing. Raises ModelError where the input
-    cannot be given by rows.
+    Given several times, it has as many strips, or none where they save next to nothing of what rows need without them.
+    Raises ModelError where the input cannot be given by rows.
     """
-    choices, whole = plan_for(graph, numerics, core, optimize, given > 0, room)
-    best = graph, choices, whole
-    if given < 2:
-        return best
-    most_macs = 1 + max(LEAST_SHARE, MOST_EXTRA[optimize])
-    least = (1 - LEAST_SAVED) * whole.arena_bytes
-    for estimate in Stages(graph, numerics, core, optimize).best(given, most_macs)[:MOST_TRIED]:
+    stages = Stages(graph, numerics, core, optimize) if given > 1 else None
+    by_rows = stages.by_rows() if stages else None
+    if stages is None or by_rows is None:
+        return graph, *plan_for(graph, numerics, core, optimize, given > 0, room)
+    best: tuple[Graph, Choices, Plan] | None = None
+    least = (1 - LEAST_SAVED) * by_rows
+    for estimate in stages.best(given, 1 + max(LEAST_SHARE, MOST_EXTRA[optimize]))[:MOST_TRIED]:
         if estimate.bytes < least:
-            cut, choices, made = _plan(graph, estimate.stage, numerics, core, optimize)
+            cut, choices, made = _plan(stages, estimate.stage, optimize)
             if rows_reach(cut, made) and made.arena_bytes < least:
                 best, least = (cut, choices, made), made.arena_bytes
-    return best
+    return best or (graph, *plan_for(graph, numerics, core, optimize, True, room, stages.choices))
 
 
-def _plan(
-    graph: Graph, stage: Stage, numerics: Numerics, core: Core, optimize: Optimize
-) -> tuple[Graph, Choices, Plan]:
+def _plan(stages: Stages, stage: Stage, optimize: Optimize) -> tuple[Graph, Choices, Plan]:
     """The plan of a graph whose strips are runs of rows, and the rest as it takes least alone."""
+    graph, numerics, core = stages.graph, stages.numerics, stages.core
     cut = in_strips(graph, stage).verify()
     end = spans(cut)[-1][1]
-    rest_choices, rest = plan_for(behind(graph, stage.last), numerics, core, optimize)
-    stage_alone = replace(graph, nodes=graph.nodes[: stage.last + 1])
-    whole = (*choose(stage_alone, numerics, core, optimize), *rest_choices)
+    first, behind_it = stages.choices[: stage.last + 1], stages.choices[stage.last + 1 :]
+    rest_choices, rest = plan_for(behind(graph, stage.last), numerics, core, optimize, choices=behind_it)
+    whole = (*first, *rest_choices)
     strips = (*choose(replace(cut, nodes=cut.nodes[:end]), numerics, core, optimize), *rest_choices)
     runs = [replace(one, run=_shifted(one.run, end)) for one in rest.priced]
-    found: list[tuple[Choices, Plan]] = []
+    best: tuple[Choices, Plan] | None = None
     small = tuple(choice.small if choice else None for choice in strips[:end])
     for choices in (strips, (*small, *rest_choices)):
         rows = [choice.rows if choice else None for choice in choices]
         again = (whole_cycles(strips, core) - whole_cycles(whole, core)) / stage.strips
         priced = [*_priced(cut, choices, rows, _whole_bytes(graph, whole, stage), core, again), *runs]
-        made = plan(cut, kernels(choices), core.alignment_bytes, rows, [one.run for one in priced])
-        found.append((choices, replace(made, priced=tuple(priced), cycles=whole_cycles(whole, core))))
+        below = best[1].arena_bytes if best else math.inf
+        made = plan(cut, kernels(choices), core.alignment_bytes, rows, [one.run for one in priced], below)
+        if made.arena_bytes < below:
+            best = choices, replace(made, priced=tuple(priced), cycles=whole_cycles(whole, core))
         if made.arena_bytes <= rest.arena_bytes:
             break
-    choices, made = min(found, key=lambda one: one[1].arena_bytes)
-    return replace(cut, inputs=cut.inputs[:1]), choices, made
+    assert best is not None
+    return replace(cut, inputs=cut.inputs[:1]), *best
 
 
 def _whole_bytes(graph: Graph, choices: Choices, stage: Stage) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +19,7 @@ from tinygen.leaner import leaner
 from tinygen.memory.peak import peak
 from tinygen.memory.plan import Plan, plan
 from tinygen.memory.prices import prices
-from tinygen.memory.streaming import Known, Streaming, streamings
+from tinygen.memory.streaming import Known, Streaming, Streamings
 from tinygen.ops.spec import Rows
 from tinygen.quant import Numerics
 from tinygen.target import Core
@@ -69,12 +72,13 @@ def plan_for(
     optimize: Optimize,
     given: bool = False,
     room: Room = ANY_ROOM,
+    choices: Choices = (),
 ) -> tuple[Choices, Plan]:
     """The kernels, and the smallest plan for what may be paid; with `given`, the caller gives the input row by row.
 
-    Several inputs are then the same one, given several times.
+    Several inputs are then the same one, given several times. `choices` are those of `choose`, if they are known.
     """
-    choices = choose(graph, numerics, core, optimize)
+    choices = choices or choose(graph, numerics, core, optimize)
     if optimize is Optimize.FASTEST:
         choices = faster(graph, core, choices, room)
     else:
@@ -111,8 +115,8 @@ def plan_for(
 def options(graph: Graph, numerics: Numerics, core: Core) -> tuple[float, list[Streaming]]:
     """About the cycles of an inference, and what rows make of its RAM: fewer bytes for more cycles, none first."""
     choices = choose(graph, numerics, core, Optimize.SPEED)
-    found = streamings(graph, kernels(choices), _rows(choices), prices(core.features).row)
-    return whole_cycles(choices, core), found
+    found = Streamings(graph, kernels(choices), _rows(choices), prices(core.features).row)
+    return whole_cycles(choices, core), found.all()
 
 
 def whole_cycles(choices: Choices, core: Core) -> float:
@@ -135,7 +139,7 @@ def _with_runs(
     `below` bytes.
     """
     best: tuple[Choices, Plan] | None = None
-    for way in _ways(graph, choices, core, most, given, known)[:MOST_TRIED]:
+    for way in islice(_ways(graph, choices, core, most, given, known), MOST_TRIED):
         least = best[1].arena_bytes if best else below
         if way.streaming.live_bytes >= least:
             break
@@ -147,7 +151,9 @@ def _with_runs(
     return best
 
 
-def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, known: dict[Any, Any]) -> list[_Way]:
+def _ways(
+    graph: Graph, choices: Choices, core: Core, most: float, given: bool, known: dict[Any, Any]
+) -> Iterator[_Way]:
     """What may be paid, that which needs least first: rows by their fastest kernels, and by those with less scratch.
 
     An input that is given by rows is worth the least that it takes.
@@ -155,23 +161,22 @@ def _ways(graph: Graph, choices: Choices, core: Core, most: float, given: bool, 
     small = tuple(choice.small if choice else None for choice in choices)
     forms = [choices, small] if any(rows and rows.small for rows in _rows(choices)) else [choices]
     for limit in (most, math.inf) if given else (most,):
-        found: list[_Way] = []
-        for form in forms:
-            told = Known([(c.variant.name, c.large is None) if c else None for c in form], known)
-            made = streamings(graph, kernels(form), _rows(form), prices(core.features).row, limit, given, told)
-            found += [_Way(form, streaming) for streaming in made]
-        if found:
+        found = [(form, _streamings(graph, form, core, limit, given, known)) for form in forms]
+        least = min(streamings.least_cycles for _, streamings in found)
+        if least < math.inf:
             break
-    least = min((way.streaming.extra_cycles for way in found), default=0)
-    whole = next((way.streaming.live_bytes for way in found if not way.streaming.runs), math.inf)
-    worth = math.inf if most == math.inf else (1 - LEAST_SAVED) * whole
-    paid = [
-        way
-        for way in found
-        if not way.streaming.runs
-        or (way.streaming.extra_cycles <= max(most, least) and (given or way.streaming.live_bytes <= worth))
-    ]
-    return sorted(paid, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles))
+    worth = math.inf if given or most == math.inf else (1 - LEAST_SAVED) * found[0][1].whole_bytes
+    each = (map(partial(_Way, form), streamings.smallest_first(max(most, least))) for form, streamings in found)
+    for way in heapq.merge(*each, key=lambda way: (way.streaming.live_bytes, way.streaming.extra_cycles)):
+        if way.streaming.live_bytes <= worth or way.streaming.extra_cycles <= 0:
+            yield way
+
+
+def _streamings(
+    graph: Graph, choices: Choices, core: Core, most: float, given: bool, known: dict[Any, Any]
+) -> Streamings:
+    told = Known([(c.variant.name, c.large is None) if c else None for c in choices], known)
+    return Streamings(graph, kernels(choices), _rows(choices), prices(core.features).row, most, given, told)
 
 
 def rows_reach(graph: Graph, made: Plan) -> bool:

@@ -11,13 +11,13 @@ from tinygen.memory.live import live_bytes
 from tinygen.memory.prices import prices
 from tinygen.memory.rows import run
 from tinygen.memory.schedule import schedule
-from tinygen.memory.streaming import streamings
+from tinygen.memory.streaming import Streamings
 from tinygen.memory.views import storage
 from tinygen.ops.spec import Rows, context_of
 from tinygen.passes.strips import WIDTH, Stage, can_end, in_strips, possible
 from tinygen.quant import Numerics
 from tinygen.target import Core
-from tinygen.variants import Optimize, choose, kernels
+from tinygen.variants import Choices, Optimize, choose, kernels
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,20 @@ class Stages:
         scratch = -(-whole.kernel.scratch_bytes * output.shape[WIDTH] // choice.context.output.shape[WIDTH])
         return replace(whole, kernel=replace(whole.kernel, scratch_bytes=scratch, overlaps=()))
 
+    def by_rows(self) -> int | None:
+        """The bytes that rows need without strips, where the input is fed; None if it cannot be."""
+        return self._least(self.graph, self.choices, True)
+
     def _least_behind(self, last: int) -> int:
         """The bytes that all behind a node needs with whatever rows help."""
         if last not in self._behind:
-            rest, choices = behind(self.graph, last), self.choices[last + 1 :]
-            rows = [choice.rows if choice else None for choice in choices]
-            found = streamings(rest, kernels(choices), rows, prices(self.core.features).row)
-            self._behind[last] = min(way.live_bytes for way in found)
+            self._behind[last] = self._least(behind(self.graph, last), self.choices[last + 1 :], False) or 0
         return self._behind[last]
+
+    def _least(self, graph: Graph, choices: Choices, given: bool) -> int | None:
+        rows = [choice.rows if choice else None for choice in choices]
+        found = Streamings(graph, kernels(choices), rows, prices(self.core.features).row, given=given)
+        return next((way.live_bytes for way in found.smallest_first()), None)
 
 
 def alone(cut: Graph, strip: int) -> Graph:

@@ -81,14 +81,23 @@ def read_tensors(graph: Graph, node: int, rows: Rows) -> tuple[int, ...]:
 
 
 def spans(graph: Graph, rows: Sequence[Rows | None]) -> Iterator[tuple[int, int]]:
-    """The first and the last node of every run that there can be, of one node or more."""
+    """The first and the last node of every run that there can be, of one node or more.
+
+    All that its nodes make, but the last one's output, is used up inside, and by one of them at least.
+    """
     consumers = graph.consumers()
     for first in range(len(graph.nodes)):
+        last_reader = first
         for last in range(first, min(first + LONGEST, len(graph.nodes))):
-            if rows[last] is None:
+            found = rows[last]
+            if found is None or len(graph.nodes[last].outputs) > 1 or turns(graph, last, found) >= MOST_ROWS:
                 break
-            if _is_closed(graph, consumers, rows, first, last):
+            if last_reader <= last:
                 yield first, last
+            output = graph.nodes[last].outputs[0]
+            if found.gathers or output not in consumers or output in graph.outputs:
+                break
+            last_reader = max(last_reader, consumers[output][-1])
 
 
 def takes_input(graph: Graph, readers: Sequence[int], given: int, first: int, last: int) -> bool:
@@ -143,17 +152,3 @@ def _needs(graph: Graph, node: int, rows: Rows | None, row: int) -> Iterator[tup
     assert rows is not None
     for tensor in read_tensors(graph, node, rows):
         yield tensor, read_rows(rows, row, graph.tensors[tensor].rows)
-
-
-def _is_closed(
-    graph: Graph, consumers: Mapping[int, Sequence[int]], rows: Sequence[Rows | None], first: int, last: int
-) -> bool:
-    """Whether all that its nodes make, but the last one's output, is used up inside, and by one of them at least."""
-    for node in range(first, last):
-        (output, *more) = graph.nodes[node].outputs
-        readers = consumers.get(output, [])
-        gathers = (found := rows[node]) is not None and found.gathers
-        if gathers or more or not readers or output in graph.outputs or readers[-1] > last:
-            return False
-    counts = [turns(graph, node, found) for node in range(first, last + 1) if (found := rows[node]) is not None]
-    return len(graph.nodes[last].outputs) == 1 and max(counts) < MOST_ROWS
