@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,15 +53,20 @@ def cliques(count: int, forbidden: Forbidden) -> Iterator[list[int]]:
             neighbours[b].add(a)
     rank: dict[int, int] = {}
     seen = [0] * count
-    for _ in range(count):
-        item = max((i for i in range(count) if i not in rank), key=lambda i: (seen[i], -i))
+    next_ones = [(0, item) for item in range(count)]
+    while next_ones:
+        minus_seen, item = heapq.heappop(next_ones)
+        if item in rank or -minus_seen < seen[item]:
+            continue
         clique = [item]
         for other in sorted((n for n in neighbours[item] if n in rank), key=lambda n: -rank[n]):
-            if all(other in neighbours[member] for member in clique[1:]):
+            if neighbours[other].issuperset(clique):
                 clique.append(other)
         rank[item] = len(rank)
         for other in neighbours[item]:
-            seen[other] += 1
+            if other not in rank:
+                seen[other] += 1
+                heapq.heappush(next_ones, (-seen[other], other))
         yield clique
 
 

@@ -30,10 +30,6 @@ class Part:
     row: int | None = None
     """Which row, if they are one."""
 
-    def meets(self, other: Part) -> bool:
-        """Whether both hold a value at one moment."""
-        return self.first <= other.last and other.first <= self.last
-
 
 @dataclass(frozen=True)
 class Buffer:
@@ -61,6 +57,16 @@ class Buffer:
     def last(self) -> int:
         """The last moment at which any of it holds a value."""
         return max(part.last for part in self.parts)
+
+    @cached_property
+    def begins_at_once(self) -> int | None:
+        """The moment at which all parts begin to hold values, if there is one."""
+        return self.first if all(part.first == self.first for part in self.parts) else None
+
+    @cached_property
+    def ends_at_once(self) -> int | None:
+        """The moment up to which all parts hold values, if there is one."""
+        return self.last if all(part.last == self.last for part in self.parts) else None
 
     def alive(self, moment: int) -> list[Part]:
         """The parts that hold a value at a moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,14 +33,18 @@ class Placement:
 
 
 def place(
-    items: Sequence[Item], forbidden: Forbidden, orders: Sequence[Sequence[int]] = (), below: float = math.inf
+    items: Sequence[Item],
+    forbidden: Forbidden,
+    orders: Sequence[Sequence[int]] = (),
+    below: float = math.inf,
+    least: int = 0,
 ) -> Placement:
     """The smallest arena that a bounded search finds; the same items get the same places.
 
-    `forbidden` names a pair in one of its two orders. `orders` of all items are worth a try, as the caller knows more.
-    Where less than `below` bytes seem out of reach, no more is tried.
+    `forbidden` names a pair in one of its two orders. The caller knows more: `orders` of all items that are worth a
+    try, that there is no arena of less than `least` bytes, and that one of `below` or more is of no use.
     """
-    goal = lower_bound(items, forbidden)
+    goal = max(least, lower_bound(items, forbidden))
     near = limits(len(items), forbidden)
     offsets = shrink(items, near, _in_some_order(items, near, goal, orders), goal, below)
     if goal < arena_end(items, offsets) < below:
@@ -69,49 +74,74 @@ def _in_some_order(items: Sequence[Item], near: Limits, goal: int, hints: Sequen
         list(reversed(numbers)),
         _outwards(items, near),
     ]
-    found: list[list[int]] = []
+    best: list[_Ended] = []
     for order in orders:
-        found.append(_in_order(items, near, goal, order, found))
-        if arena_end(items, found[-1]) <= goal:
-            return found[-1:]
-    return sorted(found, key=lambda offsets: arena_end(items, offsets))[:STARTS]
+        made = _in_order(items, near, goal, order, best)
+        best = sorted([*best, *made], key=lambda one: one.end)[:STARTS]
+        if best[0].end <= goal:
+            return [best[0].offsets]
+    return [one.offsets for one in best]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Offsets, and the bytes that they take."""
+
+    offsets: list[int]
+    end: int
 
 
 def _in_order(
-    items: Sequence[Item], near: Limits, goal: int, order: Sequence[int], others: Sequence[list[int]]
-) -> list[int]:
-    """The best offsets of one order: all as low as they can be, or some as high as a smaller arena has them."""
+    items: Sequence[Item], near: Limits, goal: int, order: Sequence[int], others: Sequence[_Ended]
+) -> list[_Ended]:
+    """The best offsets of one order: all as low as they can be, or some as high as a smaller arena has them.
+
+    None where they are no better than the last of the others, once these are enough.
+    """
     largest = max(order, key=lambda i: items[i].bytes, default=0)
-    found: list[list[int]] = []
+    below = others[-1].end if len(others) == STARTS else math.inf
+    best: list[_Ended] = []
     for high in (frozenset[int](), frozenset({largest}), frozenset(order[1::2]), frozenset(order)):
-        least = min((arena_end(items, offsets) for offsets in (*others, *found)), default=goal + 1)
-        found.append(_greedy(items, near, order, high, max(goal, least - 1)))
-        if arena_end(items, found[-1]) <= goal:
+        least = min((one.end for one in (*others[:1], *best)), default=goal + 1)
+        offsets = _greedy(items, near, order, high, max(goal, least - 1), below)
+        if offsets is not None:
+            best = [_Ended(offsets, arena_end(items, offsets))]
+            below = best[0].end
+        if below <= goal:
             break
-    return min(found, key=lambda offsets: arena_end(items, offsets))
+    return best
 
 
 def _outwards(items: Sequence[Item], near: Limits) -> list[int]:
     """From the largest item on, always next the one that is largest of those that touch one already there."""
     order: list[int] = []
-    left, touching = set(range(len(items))), set[int]()
-    while left:
-        item = max(touching or left, key=lambda i: (items[i].bytes, -i))
-        order.append(item)
-        left.discard(item)
-        touching = (touching | {other for other, _, _ in near[item]}) & left
+    seen: set[int] = set()
+    for first in sorted(range(len(items)), key=lambda i: (-items[i].bytes, i)):
+        touching = [] if first in seen else [(-items[first].bytes, first)]
+        seen.add(first)
+        while touching:
+            _, item = heapq.heappop(touching)
+            order.append(item)
+            for other in {other for other, _, _ in near[item]} - seen:
+                seen.add(other)
+                heapq.heappush(touching, (-items[other].bytes, other))
     return order
 
 
 def _greedy(
-    items: Sequence[Item], near: Limits, order: Iterable[int], upper: frozenset[int], ceiling: int
-) -> list[int]:
-    """Each item at the lowest place left, or those of `upper` at the highest that ends by `ceiling`."""
+    items: Sequence[Item], near: Limits, order: Iterable[int], upper: frozenset[int], ceiling: int, below: float
+) -> list[int] | None:
+    """Each item at the lowest place left, or those of `upper` at the highest that ends by `ceiling`.
+
+    None as soon as that takes `below` bytes or more.
+    """
     offsets = [-1] * len(items)
     for item in order:
         taken = sorted((offsets[o] + low, offsets[o] + high) for o, low, high in near[item] if offsets[o] >= 0)
         place = highest(items[item], taken, ceiling) if item in upper else -1
         offsets[item] = place if place >= 0 else lowest(items[item], taken)
+        if offsets[item] + items[item].bytes >= below:
+            return None
     return offsets
 
 

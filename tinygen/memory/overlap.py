@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tinygen.ir import Graph
@@ -15,38 +14,41 @@ from tinygen.ops.spec import Overlap
 
 def forbidden(graph: Graph, planned: Schedule, wanted: Sequence[Buffer]) -> dict[tuple[int, int], Intervals]:
     """(index of one buffer, of another) -> what the difference of their offsets must not be."""
-    found = {}
-    alive: list[int] = []
-    for b in sorted(range(len(wanted)), key=lambda index: wanted[index].first):
-        alive = [a for a in alive if wanted[a].last >= wanted[b].first]
-        for one, other in ((min(a, b), max(a, b)) for a in alive):
-            if intervals := _between(graph, planned, wanted[one], wanted[other]):
-                found[one, other] = intervals
-        alive.append(b)
-    return dict(sorted(found.items()))
+    found: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    for (a, p), (b, q) in _meetings(wanted):
+        p, q = seen(wanted[a], p, wanted[b]), seen(wanted[b], q, wanted[a])
+        found.setdefault((a, b), set()).update(between(graph, planned, p, q))
+    merged = ((pair, _merged(found[pair])) for pair in sorted(found))
+    return {pair: intervals for pair, intervals in merged if intervals}
 
 
-def _between(graph: Graph, planned: Schedule, one: Buffer, other: Buffer) -> Intervals:
-    """What offset of `other` - offset of `one` must not be."""
-    intervals: list[tuple[int, int]] = []
-    for p, q in itertools.product(_meeting(one, other), _meeting(other, one)):
-        if not p.meets(q):
-            continue
-        shift = p.offset - q.offset
-        if q.first < q.last == p.first:
-            intervals += [(1 - high + shift, 1 - low + shift) for low, high in _parts(graph, planned, q, p)]
-        else:
-            intervals += [(low + shift, high + shift) for low, high in _parts(graph, planned, p, q)]
-    return _merged(intervals)
+def _meetings(wanted: Sequence[Buffer]) -> Iterator[tuple[tuple[int, Part], tuple[int, Part]]]:
+    """All two parts of two buffers that hold a value at one moment, with the numbers of these; the lower one first."""
+    alive: list[tuple[int, Part]] = []
+    parts = [(number, part) for number, buffer in enumerate(wanted) for part in buffer.parts]
+    for b, q in sorted(parts, key=lambda each: each[1].first):
+        alive = [each for each in alive if each[1].last >= q.first]
+        for a, p in alive:
+            if a != b:
+                yield ((a, p), (b, q)) if a < b else ((b, q), (a, p))
+        alive.append((b, q))
 
 
-def _meeting(buffer: Buffer, other: Buffer) -> Sequence[Part]:
-    """The parts of a buffer as `other` sees them: rows that all begin or end when it ends or begins are one whole."""
-    if buffer.whole is None:
-        return buffer.parts
-    ends = all(part.last == other.first for part in buffer.parts)
-    begins = all(part.first == other.last for part in buffer.parts)
-    return (buffer.whole,) if ends or begins else buffer.parts
+def seen(buffer: Buffer, part: Part, other: Buffer) -> Part:
+    """A part as `other` sees it: rows that all begin or end when it ends or begins are one whole."""
+    if buffer.whole is None or (buffer.ends_at_once != other.first and buffer.begins_at_once != other.last):
+        return part
+    return buffer.whole
+
+
+def between(graph: Graph, planned: Schedule, p: Part, q: Part) -> Intervals:
+    """What offset of the buffer of `q` - offset of that of `p` must not be, for the sake of these parts."""
+    shift = p.offset - q.offset
+    if p.last != q.first and q.last != p.first:
+        return ((1 - q.bytes + shift, p.bytes + shift),)
+    if q.first < q.last == p.first:
+        return tuple((1 - high + shift, 1 - low + shift) for low, high in _parts(graph, planned, q, p))
+    return tuple((low + shift, high + shift) for low, high in _parts(graph, planned, p, q))
 
 
 def _parts(graph: Graph, planned: Schedule, source: Part, result: Part) -> Intervals:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.memory.lifetimes import Buffer, Part
+from tinygen.memory.moments import covered
 from tinygen.memory.plan import Plan
 
 
@@ -39,7 +40,7 @@ class Peak:
         """How many of its bytes are those of something larger, or before it in `held`, too."""
         others = [other for other in self.held[: self.held.index(held)] if other.buffer is not held.buffer]
         spans = [(max(held.start, other.start), min(held.end, other.end)) for other in others]
-        return _covered(spans)
+        return covered(spans)
 
 
 def peak(plan: Plan) -> Peak:
@@ -51,7 +52,7 @@ def peak(plan: Plan) -> Peak:
         if not any(one.buffer is other.buffer and other.start <= one.start and one.end <= other.end for other in shown):
             shown.append(one)
     step = plan.nodes[moment] if 0 <= moment < len(plan.nodes) else moment
-    return Peak(step, _covered([(one.start, one.end) for one in held]), tuple(shown))
+    return Peak(step, covered([(one.start, one.end) for one in held]), tuple(shown))
 
 
 def _by_tensor(held: Sequence[Held]) -> Iterator[Held]:
@@ -65,12 +66,3 @@ def _by_tensor(held: Sequence[Held]) -> Iterator[Held]:
     for found in rows.values():
         first = min(found, key=lambda one: one.start)
         yield replace(first, part=replace(first.part, bytes=sum(one.part.bytes for one in found)))
-
-
-def _covered(spans: Sequence[tuple[int, int]]) -> int:
-    """Bytes in at least one of the spans."""
-    total = end = 0
-    for start, stop in sorted(spans):
-        total += max(0, stop - max(start, end))
-        end = max(end, stop)
-    return total

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tinygen.ir import Graph
-from tinygen.memory.bounds import Forbidden, Item, lower_bound
+from tinygen.memory.bounds import Item, lower_bound
 from tinygen.memory.lifetimes import Buffer, buffers
+from tinygen.memory.moments import least_bytes
 from tinygen.memory.offsets import place
 from tinygen.memory.overlap import forbidden
 from tinygen.memory.rows import Priced, Run
@@ -96,35 +95,6 @@ def needed(graph: Graph, kernels: Kernels, alignment_bytes: int, step: int) -> i
     return lower_bound(_items(alive, alignment_bytes), forbidden(graph, planned, alive))
 
 
-def _busiest(wanted: Sequence[Buffer], items: Sequence[Item], limits: Forbidden, bound: int) -> int:
-    """The moment at which most bytes are needed, never more than `bound`; the earliest of equals."""
-    most, busiest = -1, BEFORE
-    alive = _alive(wanted)
-    bytes_alive = {moment: sum(items[i].bytes for i in found) for moment, found in alive.items()}
-    for moment in sorted(alive, key=lambda moment: (-bytes_alive[moment], moment)):
-        if bytes_alive[moment] < most:
-            break
-        if most >= bound and moment > busiest:
-            continue
-        found = alive[moment]
-        pairs = ((a, b) for a, b in itertools.combinations(range(len(found)), 2) if (found[a], found[b]) in limits)
-        need = lower_bound([items[i] for i in found], {(a, b): limits[found[a], found[b]] for a, b in pairs})
-        if need > most or (need == most and moment < busiest):
-            most, busiest = need, moment
-    return busiest
-
-
-def _alive(wanted: Sequence[Buffer]) -> dict[int, list[int]]:
-    """Moment at which something begins to be needed -> the numbers of the buffers that are needed then."""
-    moments = sorted({part.first for buffer in wanted for part in buffer.parts})
-    found: dict[int, list[int]] = {moment: [] for moment in moments}
-    for number, buffer in enumerate(wanted):
-        spans = ((bisect_left(moments, part.first), bisect_right(moments, part.last)) for part in buffer.parts)
-        for at in sorted({at for start, end in spans for at in range(start, end)}):
-            found[moments[at]].append(number)
-    return found
-
-
 def _plan(
     graph: Graph,
     kernels: Kernels,
@@ -138,11 +108,10 @@ def _plan(
     planned = schedule(graph, called, rows, runs)
     wanted = buffers(graph, planned, places)
     items, limits = _items(wanted, alignment_bytes), forbidden(graph, planned, wanted)
-    found = place(items, limits, _orders(wanted), below)
+    live = least_bytes(graph, planned, wanted)
+    found = place(items, limits, _orders(wanted), below, int(live.max()))
     placed = list(zip(wanted, found.offsets, strict=True))
-    made = as_plan(
-        placed, alignment_bytes, found.lower_bound, places.moved, _busiest(wanted, items, limits, found.lower_bound)
-    )
+    made = as_plan(placed, alignment_bytes, found.lower_bound, places.moved, BEFORE + int(live.argmax()))
     return replace(made, runs=tuple(runs), nodes=tuple(moment.node for moment in planned.moments))
 
 
