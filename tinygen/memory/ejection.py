@@ -18,11 +18,13 @@ from tinygen.memory.bounds import Item
 from tinygen.memory.exact import arena_end
 
 MOVES = 12_000
-"""Items placed, in all attempts together."""
+"""Items placed, in all attempts together; six times as many as there are, where that is more."""
 ATTEMPT = 1_000
-"""Items placed in one attempt, at most."""
+"""Items placed in one attempt, at most; as many as there are, where that is more."""
+STALE = 6_000
+"""Items placed in vain one after the other, after which no more are; half of all, where that is more."""
 HOPELESS = 4_000
-"""Of these moves, after which an arena must be less than what somebody has already."""
+"""Items placed, after which an arena must be less than what somebody has already."""
 PARTS = (8, 64, None)
 """Attempts are for arenas smaller by these parts of what is above the goal; by one byte at the last."""
 OUTSIDE = -(1 << 40)
@@ -45,11 +47,13 @@ def shrink(
     best = [*starts[0]]
     tries = _tries(starts)
     start, part = next(tries)
-    while (end := arena_end(items, best)) > goal and search.left > (0 if end < below else MOVES - HOPELESS):
+    hopeless, stale = search.left - HOPELESS, max(STALE, search.left // 2)
+    kept = search.left - stale
+    while (end := arena_end(items, best)) > goal and search.left > max(kept, 0 if end < below else hopeless):
         limit = end - 1 if part is None else max(goal, end - 1 - (end - goal) // part)
         found = search.fit(best if start is None else start, limit)
         if found is not None:
-            best = found
+            best, kept = found, search.left - stale
         else:
             start, part = next(tries)
     return best
@@ -57,15 +61,17 @@ def shrink(
 
 def _tries(starts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int] | None, int | None]]:
     """What to begin with, and how much smaller the arena is to be: the best one, in turn with the starts."""
-    for start in itertools.cycle((None, *reversed(starts))):
-        yield from itertools.product((start,), PARTS)
+    while True:
+        for parts in (PARTS[:-1], PARTS[-1:]):
+            yield from itertools.product((None, *reversed(starts)), parts)
 
 
 class _Search:
     """Items, and what restricts each as arrays."""
 
     def __init__(self, items: Sequence[Item], near: Sequence[Sequence[tuple[int, int, int]]]) -> None:
-        self.items, self.left, self.chance = items, MOVES, random.Random(0)
+        self.items, self.chance = items, random.Random(0)
+        self.left, self.attempt = max(MOVES, 6 * len(items)), max(ATTEMPT, len(items))
         limits = [np.array(found, np.int64).reshape(-1, 3).T for found in near]
         self.sizes = [item.bytes for item in items]
         self.others = [found[0] for found in limits]
@@ -78,7 +84,7 @@ class _Search:
         weights: Array = np.ones(len(self.items))
         waiting = {i for i, item in enumerate(self.items) if offsets[i] + item.bytes > limit}
         placed[list(waiting)] = OUTSIDE
-        for _ in range(min(ATTEMPT, self.left)):
+        for _ in range(min(self.attempt, self.left)):
             if not waiting:
                 return [int(offset) for offset in placed]
             self.left -= 1

@@ -111,6 +111,9 @@ class _Search:
         latest = (self.limit - self.sizes) // self.alignments[:-1] * self.alignments[:-1]
         if (latest < 0).any():
             return None
+        if (origin + 1) ** 2 > WORK:
+            self.complete = False
+            return None
         bounds = np.zeros((origin + 1, origin + 1), np.int64)
         bounds[:-1] = -latest[:, None]
         np.fill_diagonal(bounds, 0)
