@@ -18,7 +18,7 @@ from tinygen.scaled_line import LOW_BITS, MOST_SHIFT, ScaledLine
 
 @dataclass(frozen=True, eq=False)
 class FlooredLine:
-    """stored = -128 where sum < threshold, else ssat8 of the line; where it is below -127 at the threshold, that is so.
+    """stored = -128 where sum < threshold, else min(line, 127): from there on the line is not below the first step's level.
 
     The limits of a fused activation inside [-128, 127] are still to be applied.
     """
