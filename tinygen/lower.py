@@ -127,7 +127,7 @@ class _Builder:
         elif rows.table:
             inputs = [part for i in rows.kernel.operands for part in self.row_table(node.inputs[i])] + ["y"]
         else:
-            inputs = [self.row_address(node.inputs[i]) for i in rows.kernel.operands] + ["y"] * rows.gathers
+            inputs = [self.row_address(node.inputs[i], const=True) for i in rows.kernel.operands] + ["y"] * rows.gathers
         output = self.address(node.outputs[0]) if rows.gathers else self.row_address(node.outputs[0])
         held = rows.gathered.bytes if rows.gathered else 0
         return self.call(index, choice, rows.kernel, rows.template, inputs, [output], held)
@@ -140,7 +140,8 @@ class _Builder:
             count = self._counts[STEPS] = self._counts.get(STEPS, 0) + 1
             self.functions[key] = Function(f"tg_steps_{count}", STEPS, values)
         base, table = self.row_table(tensor)
-        return f"{self.functions[key].name}({base}, {table}, y, {self.place(self.plan.scratch[index])})"
+        scratch = self.place(self.plan.scratch[index])
+        return self.typed(f"{self.functions[key].name}({base}, {table}, y, {scratch})", tensor, const=True)
 
     def row_stop(self, layer: int, event: Event, choice: Choice | None) -> Stop:
         """The end of an event, which leaves one row; or nothing, as long as rows are gathered."""
@@ -169,14 +170,15 @@ class _Builder:
         table = self.array(f"{self.name}_rows_of_{tensor}", (offsets - lowest).astype(np.uint16), comment)
         return self.place(lowest) if lowest or len(self.arenas) > 1 else "arena", table
 
-    def row_address(self, tensor: int) -> str:
+    def row_address(self, tensor: int, const: bool = False) -> str:
         """The C expression of row `y` of a tensor, if that is not constant."""
         if self.graph.tensors[tensor].data is not None:
             return self.address(tensor, const=True)
         if tensor in self.plan.rows:
             base, table = self.row_table(tensor)
-            return f"{base} + tg_load_u16({table} + y)"
-        return f"{self.place(self.plan.tensors[tensor])} + y * {row_bytes(self.graph.tensors[tensor])}"
+            return self.typed(f"{base} + tg_load_u16({table} + y)", tensor, const)
+        place = f"{self.place(self.plan.tensors[tensor])} + y * {row_bytes(self.graph.tensors[tensor])}"
+        return self.typed(place, tensor, const)
 
     def given(self, tensor_id: int) -> Given:
         """The model's input, where its rows are given one by one."""
@@ -218,11 +220,12 @@ class _Builder:
         tensor = self.graph.tensors[tensor_id]
         if tensor.data is not None:
             return self.array(f"{self.name}_tensor_{tensor_id}", tensor.data, tensor.name)
-        place = self.place(self.plan.tensors[tensor_id])
-        if tensor.dtype == "int8":
-            return place
-        qualifier = "const " if const else ""
-        return f"({qualifier}{CTYPES[tensor.dtype]} *)(void *)({place})"
+        return self.typed(self.place(self.plan.tensors[tensor_id]), tensor_id, const)
+
+    def typed(self, place: str, tensor_id: int, const: bool) -> str:
+        """The C expression of an address of bytes, as one of a tensor's elements."""
+        dtype, qualifier = self.graph.tensors[tensor_id].dtype, "const " if const else ""
+        return place if dtype == "int8" else f"({qualifier}{CTYPES[dtype]} *)({qualifier}void *)({place})"
 
     def port(self, symbol: str, tensor_id: int) -> Port:
         """An input or output of the model, as the file has it."""

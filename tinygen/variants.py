@@ -12,7 +12,7 @@ from tinygen import ops
 from tinygen.ir import Graph
 from tinygen.memory.plan import needed
 from tinygen.memory.prices import cycles
-from tinygen.ops import pixelwise, step_rows
+from tinygen.ops import gathered_rows, pixelwise, step_rows
 from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, Variant, context_of
 from tinygen.quant import Numerics
 from tinygen.target import Core, Target
@@ -83,22 +83,19 @@ class Choice:
 def _rows(context: Context, variant: Variant) -> Rows | None:
     """A node's rows by one variant."""
     spec = ops.SPECS[context.node.op]
-    if context.wide:
-        return None  # tables of rows hold places of bytes, which need not suit elements of two
-    if step_rows.applies(context):
-        return _rows_of_steps(context, spec, variant)
-    if variant.rows:
-        return variant.rows(context)
+    if not step_rows.takes_all(context):
+        if step_rows.applies(context):
+            image = step_rows.folded(context, spec)
+            return _rows(image, variant) if image else gathered_rows.of_window(context, spec, variant)
+        if context.wide and context.node.op in step_rows.WINDOWED:
+            return _of_pixels(context, spec, variant) or gathered_rows.of_window(context, spec, variant)
+    return variant.rows(context) if variant.rows else _of_pixels(context, spec, variant)
+
+
+def _of_pixels(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
+    """A node's rows where it computes each pixel by itself."""
     by_pixels = spec.pixelwise is not None and spec.pixelwise(context)
     return pixelwise.rows(context, spec, variant) if by_pixels else None
-
-
-def _rows_of_steps(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
-    """The rows of a node over sequences that are divided into rows of some steps."""
-    if step_rows.takes_all(context):
-        return variant.rows(context) if variant.rows else None
-    image = step_rows.folded(context, spec)
-    return _rows(image, variant) if image else step_rows.of_window(context, spec, variant)
 
 
 def _plain_rows(context: Context, variant: Variant) -> Rows | None:

@@ -202,7 +202,7 @@ def operator(name: str, tflite: str, sign: int) -> OpSpec:
         params,
         elementwise_cost,
         _variants(sign),
-        pixelwise=pixelwise.of_bytes,
+        pixelwise=pixelwise.of_activations,
     )
 
 

@@ -73,7 +73,7 @@ def rows(context: Context) -> Rows | None:
     if _axis(context) == WIDTH_AXIS:
         row = width_rows.joined(context)
         return Rows(params(row), PLAIN.template) if row else None
-    by_pixels = _axis(context) == CHANNEL_AXIS and pixelwise.of_bytes(context)
+    by_pixels = _axis(context) == CHANNEL_AXIS and pixelwise.of_activations(context)
     return pixelwise.rows(context, SPEC, PLAIN) if by_pixels else None
 
 
@@ -87,5 +87,5 @@ SPEC = OpSpec(
     cost=elementwise_cost,
     variants=(replace(PLAIN, rows=rows),),
     moves=True,
-    pixelwise=lambda context: _axis(context) == CHANNEL_AXIS and pixelwise.of_bytes(context),
+    pixelwise=lambda context: _axis(context) == CHANNEL_AXIS and pixelwise.of_activations(context),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir import CTYPES
 from tinygen.ops import reduction
 from tinygen.ops.spec import Context, Kernel, Rows
 from tinygen.ops.unroll import chunk
@@ -58,7 +59,7 @@ def _rows(context: Context, values: dict[str, Any]) -> Rows | None:
     if batches != 1:
         return None
     area, height, width = math.prod(size), x.rows, x.row_steps or size[1]
-    sums = np.int16 if area * 128 <= np.iinfo(np.int16).max else np.int32
+    sums = np.int16 if x.dtype == "int8" and area * 128 <= np.iinfo(np.int16).max else np.int32
     values |= {
         "height": height,
         "width": width,
@@ -67,5 +68,6 @@ def _rows(context: Context, values: dict[str, Any]) -> Rows | None:
         "area": area,
         "last_width": area - (height - 1) * width,
     }
+    values |= {"type": CTYPES[x.dtype]}
     kernel = Kernel(values, (0,), (), channels * np.dtype(sums).itemsize)
     return Rows(kernel, TEMPLATE, gathers=True, extra_cycles=ELEMENT_CYCLES * area * channels)

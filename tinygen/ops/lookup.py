@@ -100,5 +100,5 @@ def operator(
 
     variants = VARIANTS if wide is None else (*VARIANTS, wide)
     return OpSpec(
-        name, tflite, read, check, reference, kernel, elementwise_cost, variants, pixelwise=pixelwise.of_bytes
+        name, tflite, read, check, reference, kernel, elementwise_cost, variants, pixelwise=pixelwise.of_activations
     )

@@ -40,7 +40,7 @@ def operator(name: str, tflite: str, choose: Callable[[Array, Array], Array], si
         params,
         elementwise_cost,
         variants,
-        pixelwise=pixelwise.of_bytes,
+        pixelwise=pixelwise.of_activations,
     )
 
 

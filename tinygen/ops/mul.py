@@ -109,5 +109,5 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=_variants(),
-    pixelwise=pixelwise.of_bytes,
+    pixelwise=pixelwise.of_activations,
 )

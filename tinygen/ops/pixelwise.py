@@ -8,6 +8,8 @@ from tinygen.ir import Tensor
 from tinygen.ops.spec import Context, Cost, OpSpec, Rows, Variant
 
 IMAGE_RANK = 4
+MOST_BYTES = 2
+"""Of an element of an activation."""
 
 
 def rows(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
@@ -19,9 +21,10 @@ def rows(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
     return Rows((variant.params or spec.params)(row), variant.template, extra_cycles=extra)
 
 
-def of_bytes(context: Context) -> bool:
-    """Whether all that is computed is bytes, so that a row may lie anywhere: `pixelwise` of an elementwise operator."""
-    return all(tensor.bytes == tensor.size for tensor in (*context.inputs, *context.outputs) if tensor.data is None)
+def of_activations(context: Context) -> bool:
+    """Whether elements have one or two bytes: `pixelwise` of an elementwise operator."""
+    computed = (tensor for tensor in (*context.inputs, *context.outputs) if tensor.data is None)
+    return all(tensor.bytes <= MOST_BYTES * tensor.size for tensor in computed)
 
 
 def of_one_row(context: Context) -> Context | None:

@@ -67,5 +67,5 @@ SPEC = OpSpec(
     params=params,
     cost=cost,
     variants=elementwise.variants("kernels/prelu.c.j2"),
-    pixelwise=pixelwise.of_bytes,
+    pixelwise=pixelwise.of_activations,
 )

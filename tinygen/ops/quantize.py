@@ -134,5 +134,5 @@ SPEC = OpSpec(
         Variant("reals", "kernels/quantize.c.j2", when=_is_real),
         Variant("c", "kernels/requantize.c.j2"),
     ),
-    pixelwise=pixelwise.of_bytes,
+    pixelwise=pixelwise.of_activations,
 )

@@ -152,5 +152,5 @@ SPEC = OpSpec(
         ),
         Variant("c", "kernels/softmax.c.j2"),
     ),
-    pixelwise=pixelwise.of_bytes,
+    pixelwise=pixelwise.of_activations,
 )

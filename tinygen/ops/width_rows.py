@@ -33,7 +33,9 @@ def cut(context: Context) -> Context | None:
 
 def _are_images(context: Context) -> bool:
     images = (context.input(0), *context.outputs)
-    return pixelwise.of_bytes(context) and all(len(t.shape) == pixelwise.IMAGE_RANK and t.shape[0] == 1 for t in images)
+    return pixelwise.of_activations(context) and all(
+        len(t.shape) == pixelwise.IMAGE_RANK and t.shape[0] == 1 for t in images
+    )
 
 
 def _one_row(tensor: Tensor) -> Tensor:
