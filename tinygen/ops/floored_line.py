@@ -18,7 +18,7 @@ from tinygen.scaled_line import LOW_BITS, MOST_SHIFT, ScaledLine
 
 @dataclass(frozen=True, eq=False)
 class FlooredLine:
-    """stored = -128 where sum < threshold, else min(line, 127): from there on the line is not below the first step's level.
+    """stored = -128 where sum < threshold, else min(line, 127): there the line reaches the level of the first step.
 
     The limits of a fused activation inside [-128, 127] are still to be applied.
     """
