@@ -28,7 +28,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_rows_dsp, "own_rows", lambda context: None)
 
 
-def random_layers(seed: int, count: int = 7, batches: tuple[int, ...] = (1,)) -> ModelBuilder:
+def random_layers(seed: int, count: int = 5, batches: tuple[int, ...] = (1,)) -> ModelBuilder:
     """Windows of few inputs without a border to the left, one row to five, outputs of one sign and of both."""
     build = ModelBuilder(np.random.default_rng(seed))
     rng = build.rng
@@ -96,10 +96,9 @@ def test_every_end_of_a_row(always: None) -> None:
     forms(check(build, samples=2), KERNEL)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_over_the_input(seed: int, always: None) -> None:
+def test_over_the_input(always: None) -> None:
     """Rows are kept as pairs: an output may lie over them, and not a byte further."""
-    assert check_tight(layers(random_layers(seed, 6).finish(), BOARDS[0])) > 0
+    assert check_tight(layers(random_layers(0, 6).finish(), BOARDS[0])) > 0
 
 
 @pytest.mark.parametrize(
