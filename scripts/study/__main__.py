@@ -31,8 +31,8 @@ SHORT = Effort(epochs=3, extra=1, learning_rate=1e-2)
 def main(folder: Path, names: str, seeds: int, short: bool, keys: str, again: bool) -> None:
     """Write the models, hits and costs of the study to FOLDER, and print its tables."""
     chosen, effort = (["digits"], SHORT) if short else (names.split(","), Effort())
-    rows = [row for row in ROWS if row.key in keys.split(",")]
     for name in chosen:
+        rows = [row for row in ROWS if row.key in keys.split(",") and name in row.sets]
         places = [folder / f"{name}-{seed}" for seed in range(1 if short else seeds)]
         cases = [Case(name, seed, effort, place) for seed, place in enumerate(places)]
         choice = width.choose(cases) if any(row.key in STUDENTS for row in rows) else None

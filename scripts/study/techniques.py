@@ -13,10 +13,10 @@ import numpy as np
 
 from scripts.study import models, sets
 from tinygen.ir import Array
-from tinygen.quantize.augment import with_mixtures
+from tinygen.quantize.augment import Change, ChangedImages, ChangedSeries, changed, with_mixtures
 from tinygen.quantize.cluster import cluster
 from tinygen.quantize.data import Data
-from tinygen.quantize.distill import distill, narrower
+from tinygen.quantize.distill import distill, narrower, teachers_like
 from tinygen.quantize.evaluate import outputs_keras, outputs_tflite
 from tinygen.quantize.keras_graph import copy_model
 from tinygen.quantize.prune import prune_channels, prune_pattern
@@ -27,12 +27,22 @@ from tinygen.quantize.training import fit
 PATIENCE = 4
 """How many times as long students are trained once more: what a teacher says of mixtures takes time to learn."""
 COPIES = 7
-"""Mixtures for each sample, as `distill` makes by default."""
+"""Mixtures for each sample, as `distill` makes by default; and changed samples."""
+TEACHERS = 3
+"""How many networks teach together."""
+CHANGES: dict[str, Change] = {
+    "digits": ChangedImages(),
+    "waves": ChangedSeries(stretch=0.15),
+    "motion": ChangedSeries(stretch=0.08, gain=0.15, noise=0.25, offset=0.25),
+}
+"""How the samples of a set could also have been measured."""
 SETS: dict[str, tuple[Callable[[int], sets.Sets], Callable[[], keras.Model]]] = {
     "digits": (sets.digits, models.digits_model),
     "waves": (sets.waves, models.waves_model),
     "motion": (sets.motion, models.motion_model),
 }
+GENERATED = ("waves", "motion")
+"""The sets of which there are as many samples as wanted, and so unlabelled ones too."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,63 @@ class Case:
         options = {"epochs": patience * self.epochs, "learning_rate": self.effort.learning_rate, "seed": self.seed}
         return distill(self.control, self.student, self.data.train, self.data.validation, **options)
 
+    @functools.cached_property
+    def changed(self) -> Data:
+        """The training samples, and COPIES of each that are changed."""
+        return changed(self.data.train, COPIES, CHANGES[self.name], self.seed)
+
+    @functools.cached_property
+    def teachers(self) -> list[keras.Model]:
+        """Networks of the form of the float model, trained on changed samples."""
+        return [self.kept(f"teacher-{number}", functools.partial(self.teacher, number)) for number in range(TEACHERS)]
+
+    def teacher(self, number: int) -> keras.Model:
+        """One of them, trained twice as long as the float model and the extra training together."""
+        (made,) = teachers_like(
+            self.float_model,
+            1,
+            self.changed,
+            self.data.validation,
+            epochs=2 * self.epochs // (1 + COPIES),
+            learning_rate=self.effort.learning_rate,
+            seed=100 * self.seed + number,
+        )
+        return made
+
+    @functools.cached_property
+    def unlabelled(self) -> Array:
+        """COPIES times as many samples as there are to train with, of other seeds, so that no other part has them."""
+        parts = [part.x for number in (1, 2) for part in SETS[self.name][0](1000 * number + self.seed)]
+        return np.concatenate(parts)[: COPIES * len(self.data.train.x)]
+
+    def student_changed(self) -> keras.Model:
+        """The student trained alone on changed samples, PATIENCE times as long."""
+        model = copy_model(self.student)
+        fit(
+            model,
+            self.changed,
+            self.data.validation,
+            epochs=PATIENCE * self.epochs // (1 + COPIES),
+            learning_rate=self.effort.learning_rate,
+            seed=self.seed,
+        )
+        return model
+
+    def student_taught_by_all(self, **others: Any) -> keras.Model:
+        """The student trained as long by all teachers, who are asked about changed or unlabelled samples too."""
+        return distill(
+            self.teachers,
+            self.student,
+            self.data.train,
+            self.data.validation,
+            temperature=1.0,
+            copies=COPIES,
+            epochs=PATIENCE * self.epochs,
+            learning_rate=self.effort.learning_rate,
+            seed=self.seed,
+            **others,
+        )
+
     @property
     def epochs(self) -> int:
         """The epochs of a model that starts from nothing."""
@@ -159,9 +226,20 @@ class Row:
     title: str
     control: str
     make: Callable[[Case], keras.Model | bytes]
+    sets: tuple[str, ...] = tuple(SETS)
+    """The data sets that have it."""
 
 
-STUDENTS = ("student", "student-mixed", "distilled", "student-patient", "distilled-patient")
+STUDENTS = (
+    "student",
+    "student-mixed",
+    "distilled",
+    "student-patient",
+    "distilled-patient",
+    "student-changed",
+    "distilled-changed",
+    "distilled-unlabelled",
+)
 """The keys of the rows that are narrower networks."""
 ROWS = (
     Row("float", "float", "", lambda case: case.float_model),
@@ -196,6 +274,25 @@ ROWS = (
         f"student, distilled, {PATIENCE} times as long",
         "student-patient",
         lambda case: case.integer(case.student_taught(PATIENCE)),
+    ),
+    Row(
+        "student-changed",
+        f"student alone, changed samples, {PATIENCE} times as long",
+        "student-patient",
+        lambda case: case.integer(case.student_changed()),
+    ),
+    Row(
+        "distilled-changed",
+        f"student, {TEACHERS} teachers, changed samples, {PATIENCE} times as long",
+        "student-changed",
+        lambda case: case.integer(case.student_taught_by_all(change=CHANGES[case.name])),
+    ),
+    Row(
+        "distilled-unlabelled",
+        f"student, {TEACHERS} teachers, unlabelled samples, {PATIENCE} times as long",
+        "student-patient",
+        lambda case: case.integer(case.student_taught_by_all(unlabelled=case.unlabelled)),
+        sets=GENERATED,
     ),
 )
 

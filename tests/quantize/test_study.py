@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from scripts.study import measure, sets, table, width
 from scripts.study.__main__ import main
-from scripts.study.techniques import ROWS, SETS, Case, Effort
+from scripts.study.techniques import GENERATED, ROWS, SETS, Case, Effort
 
 KEYS = ("float", "int8-ptq", "channels")
 
@@ -86,6 +86,16 @@ def test_the_parts_of_a_set_are_disjoint_and_follow_the_seed(name: str) -> None:
         assert set(part.y) == set(range(SETS[name][1]().output_shape[-1]))
     samples = np.concatenate([part.x.reshape(len(part.x), -1) for part in one])
     assert len(np.unique(samples, axis=0)) == len(samples) == sum(len(part.x) for part in one)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_unlabelled_samples_are_in_no_part_of_the_set(name: str, tmp_path: Path) -> None:
+    case = Case(name, 1, Effort(), tmp_path)
+    known = {sample.tobytes() for part in case.data for sample in part.x}
+    found = {sample.tobytes() for sample in case.unlabelled}
+    assert len(found) == 7 * len(case.data.train.x) and not found & known
+    (row,) = [row for row in ROWS if row.key == "distilled-unlabelled"]
+    assert row.sets == GENERATED and "digits" not in row.sets
 
 
 def test_digits_are_all_there() -> None:
