@@ -72,7 +72,8 @@ def applies(context: Context) -> bool:
     whole = context.input(1).shape[3] == context.input(0).shape[3]
     window, channels = convolution_geometry(context), context.output.shape[3]
     dense = window.kernel[0] == 1 or not _has_gaps(window)
-    if not whole or not dense or context.output.size < LEAST_OUTPUTS * channels or channels < CHANNELS:
+    few = context.output.size < LEAST_OUTPUTS * channels and not _has_gaps(window)  # gaps have no other kernel
+    if not whole or not dense or few or channels < CHANNELS:
         return False
     found = dsp.sums(context, OPERANDS)
     return lanes.fit(_in_lines(found, window)) and scales_of(context, found) is not None
