@@ -14,9 +14,9 @@ from tinygen.quant import Numerics
 from tinygen.target import Core
 from tinygen.variants import ANY_ROOM, Choices, Optimize, Room, choose
 
-STEPS: Mapping[Optimize, tuple[int, ...]] = MappingProxyType({Optimize.RAM: (2, 4, 8), Optimize.LEAST_RAM: (1, 4)})
+STEPS: Mapping[Optimize, tuple[int, ...]] = MappingProxyType({Optimize.RAM: (2, 4, 8, 16), Optimize.LEAST_RAM: (1, 4)})
 """Steps of a row that are tried: kernels take several at once, and rows of few need least."""
-STEPS_GIVEN = (4, 8)
+STEPS_GIVEN = (4, 16)
 """The same for any other goal, where the caller gives the input."""
 
 

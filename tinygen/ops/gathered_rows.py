@@ -5,7 +5,9 @@ That kernel is the best for so few rows as if they were all. Rows are those of i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from tinygen.ir import DTYPES, Tensor
 from tinygen.ops import reduction
@@ -18,8 +20,11 @@ HEIGHT, WIDTH = 0, 1
 """Of a window."""
 CALL_CYCLES, ROW_CYCLES, BYTE_CYCLES = 120, 40, 1
 """About what it takes to begin a kernel, and to gather a row and a byte of it."""
-ALONE, OTHERWISE = 0.55, 0.15
-"""Cycles that a multiply-accumulate takes more of a single step, or of several by a kernel that is not the best."""
+AT_ONCE: Mapping[str, tuple[int, float]] = MappingProxyType(
+    {"mve": (4, 0.5), "dsp": (4, 0.5), "armv6m": (8, 5.0), "armv7m": (16, 5.0)}
+)
+"""Feature of kernels -> the steps that they take at once; the cycles that fewer take more, for each of their
+multiply-accumulates, times how many they are: as profiles show."""
 
 
 def of_window(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
@@ -45,11 +50,16 @@ def of_window(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
     kernel = (best.params or spec.params)(block)
     kernel = replace(kernel, scratch_bytes=found.bytes + kernel.scratch_bytes, overlaps=(), scratch_overlaps=())
     extra = y.rows * (CALL_CYCLES + found.height * ROW_CYCLES + found.bytes * BYTE_CYCLES)
-    alone = axis == WIDTH and y_steps == 1 < y.shape[2]
-    dearer = ALONE if alone else OTHERWISE if best.name != variant.name else 0
-    extra += round(dearer * spec.cost(context).macs)
+    if axis == WIDTH and y_steps < y.shape[2]:
+        extra += round(_dearer(variant, y_steps) * spec.cost(context).macs)
     rows = Rows(kernel, best.template, found.height, stride, pad, reads_first=True, extra_cycles=extra)
     return replace(rows, gathered=found)
+
+
+def _dearer(variant: Variant, steps: int) -> float:
+    """The cycles that a multiply-accumulate takes more of so few steps."""
+    at_once, more = next((AT_ONCE[feature] for feature in AT_ONCE if feature in variant.features), (0, 0.0))
+    return more / steps if steps < at_once else 0
 
 
 def _gathered(
