@@ -55,7 +55,7 @@ PRICES: Mapping[str, Prices] = MappingProxyType(
 DEARER: Mapping[str, float] = MappingProxyType(
     {
         "conv_2d.widened.v6m": 1.25,
-        "conv_2d.v6m": 1.5,
+        "conv_2d.v6m": 2.2,
         "matrix.v6m": 1.4,
         "conv_2d.pixels.v7m": 1.4,
         "matrix.v7m": 1.25,
