@@ -89,7 +89,7 @@ def test_every_layer_of_the_grammar() -> None:
     board = board_of("cortex-m4f")
     lines = {
         "conv 3x3 4->8 6x5 stride 2 valid signed": "dsp",
-        "conv 3x3 6->6 6x5 groups 3 dilation 2": "c",
+        "conv 3x3 6->6 6x5 groups 3 dilation 2": "groups_v7m",
         "depthwise 3x3 4 6x5 multiplier 2 stride 1x2": "taps_dsp",
         "dense 12->8 rows 3": "rows_dsp",
         "add 4 3x3": "dsp",
