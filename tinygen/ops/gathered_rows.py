@@ -20,6 +20,8 @@ HEIGHT, WIDTH = 0, 1
 """Of a window."""
 CALL_CYCLES, ROW_CYCLES, BYTE_CYCLES = 120, 40, 1
 """About what it takes to begin a kernel, and to gather a row and a byte of it."""
+CHANNEL_CYCLES = 100
+"""About what depthwise kernels for some instructions take to begin a channel."""
 AT_ONCE: Mapping[str, tuple[int, float]] = MappingProxyType(
     {"mve": (4, 0.5), "dsp": (4, 0.5), "armv6m": (8, 5.0), "armv7m": (16, 5.0)}
 )
@@ -52,6 +54,8 @@ def of_window(context: Context, spec: OpSpec, variant: Variant) -> Rows | None:
     extra = y.rows * (CALL_CYCLES + found.height * ROW_CYCLES + found.bytes * BYTE_CYCLES)
     if axis == WIDTH and y_steps < y.shape[2]:
         extra += round(_dearer(variant, y_steps) * spec.cost(context).macs)
+    if node.op == "depthwise_conv_2d" and variant.features:
+        extra += y.rows * y.shape[3] * CHANNEL_CYCLES
     rows = Rows(kernel, best.template, found.height, stride, pad, reads_first=True, extra_cycles=extra)
     return replace(rows, gathered=found)
 
