@@ -61,7 +61,7 @@ def test_shapes_of_real_networks(golden: Golden) -> None:
 def test_weights_at_their_ends() -> None:
     """Pairs of -128 with a negative weight are none; in another group that does not matter."""
     build = ModelBuilder()
-    for least, kernel in ((-127, NAME), (-128, "c")):
+    for least, kernel in ((-127, NAME), (-128, "groups_v7m")):
         weights = build.rng.choice([least, 127], (8, 3, 3, 4))
         convolution(build, (1, 4, 5, 8), 8, weights=weights, groups=2, x_zero=127, slope=1e-3)
         assert variants(compiled(build))[-1] == kernel
@@ -70,7 +70,7 @@ def test_weights_at_their_ends() -> None:
     weights[4::2] = -128
     weights[5::2] = 127
     convolution(build, (1, 4, 5, 8), 8, weights=weights, groups=2, slope=1e-3, bias=0)
-    assert variants(check(build, samples=6)) == [NAME, "c", NAME]
+    assert variants(check(build, samples=6)) == [NAME, "groups_v7m", NAME]
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_weights_at_their_ends() -> None:
     [{"filters": 6, "groups": 2}, {"shape": (1, 3, 3, 2052), "filters": 8, "groups": 2}],
     ids=["three filters", "far columns"],
 )
-def test_what_is_left_to_c(options: dict[str, Any]) -> None:
+def test_what_is_left_to_armv7m(options: dict[str, Any]) -> None:
     build = ModelBuilder()
     convolution(build, **({"shape": (1, 5, 6, 4)} | options))
-    assert variants(check(build, samples=1)) == ["c"]
+    assert variants(check(build, samples=1)) == ["groups_v7m"]
 
 
 def test_where_the_output_may_lie() -> None:
