@@ -1,5 +1,4 @@
-"""Turns a depthwise convolution of a small map into its kernel in C that skips what lies outside, for cores without the
-DSP extension.
+"""Turns a depthwise convolution of a small map into C that skips what lies outside, for cores without DSP extension.
 
 A row of outputs is summed at once, row by row of the window, from the input as it lies; borders take no time. Channels
 and the distances between pixels are numbers of the layer, so that layers of one map share the kernel.
