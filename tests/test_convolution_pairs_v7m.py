@@ -18,7 +18,7 @@ from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v7m import BOARD, CONVOLUTION, MATRIX, check, templates, values
 from tinygen.ir import Array
-from tinygen.ops import convolution_pairs_v7m
+from tinygen.ops import pair_blocks_v7m
 from tinygen.verify.golden import Golden
 
 
@@ -120,9 +120,9 @@ def test_weights_are_split_where_they_must_be() -> None:
     """All pairs of weights: those that fit are left whole, and the parts of the others fit."""
     pairs = np.stack(np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)), axis=-1).reshape(-1, 2)
     least, most = products(pairs)
-    np.testing.assert_array_equal(convolution_pairs_v7m.fits(pairs), (least >= -(2**15)) & (most < 2**15))
+    np.testing.assert_array_equal(pair_blocks_v7m.fits(pairs), (least >= -(2**15)) & (most < 2**15))
     rest = pairs // 2
-    assert np.all(convolution_pairs_v7m.fits(pairs - rest)) and np.all(convolution_pairs_v7m.fits(rest))
+    assert np.all(pair_blocks_v7m.fits(pairs - rest)) and np.all(pair_blocks_v7m.fits(rest))
 
 
 @pytest.mark.parametrize("pair", [(64, 127), (64, 126), (-64, -127), (127, 1), (127, 2), (127, 3), (1, -128)])

@@ -1,20 +1,14 @@
 """Turns a convolution into the numbers and words of its kernel for Armv7-M cores that multiplies pairs of inputs.
 
-Two inputs x0 and x1 times two weights are one multiplication and one addition: the upper half of the word
-(x0 + (x1 << 16)) * (w1 + (w0 << 16)), taken modulo 2**32, is x0 * w0 + x1 * w1, less what the lower half x0 * w1
-borrows. So that this is known, the first input of a pair is stored as x0 + 129, which is greater than 0: 1 is borrowed
-where w1 is less than 0, and nowhere else. Both are in where the sums start. Where two weights are so large that the
-upper half could leave 16 bits, each of them is split in two, and the second pair is one of the extra ones at the end
-of the block.
-
-The columns of the input under a run of outputs lie in scratch as words of such pairs, and so do the weights of two
-channels. All sizes are numbers of the layer, so that layers of every shape share a kernel.
+How a pair becomes one multiplication is said in pair_blocks_v7m.py. The columns of the input under a run of outputs lie
+in scratch as words of such pairs, and so do the weights of two channels. All sizes are numbers of the layer, so that
+layers of every shape share a kernel.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +16,11 @@ import numpy as np
 from tinygen import quant
 from tinygen.ir import Array
 from tinygen.ops import (
-    byte_pairs,
     dsp,
     lanes_v7m,
     matrix_v6m,
     overlap,
+    pair_blocks_v7m,
     pixelwise,
     scales_v7m,
     weighted,
@@ -34,8 +28,8 @@ from tinygen.ops import (
     window_walk,
 )
 from tinygen.ops.convolution_layout import Axis, Layout, distances
-from tinygen.ops.dsp import Sums
 from tinygen.ops.lanes import as_int32
+from tinygen.ops.pair_blocks_v7m import CHANNELS, PLACE_SHIFT, WORD_BYTES, Blocks
 from tinygen.ops.scales_v7m import Scales
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
@@ -43,19 +37,11 @@ from tinygen.ops.window import Geometry, convolution_geometry
 TEMPLATE = "kernels/conv_2d.pairs.v7m.c.j2"
 CONVOLUTION = weighted.Operands(channel_axis=0)
 FULLY_CONNECTED = weighted.Operands(channel_axis=0, offset_weights=True)
-CHANNELS, PIXELS = 2, 2
-"""Of a block: four sums."""
+PIXELS = 2
+"""Of each channel of a block: four sums."""
 UNROLLED = 16
 """Steps that are printed one after another; more become a loop."""
-WORD_BITS, WORD_BYTES = 32, 4
-SPREAD = 4
-"""Words of weights that are spread at a time."""
-WEIGHT_OFFSET = 128
-"""What is added to a weight so that it is a byte."""
-FIRST_OFFSET = 129
-"""What is added to the first input of a pair, so that it is greater than 0."""
-PLACE_SHIFT = 17
-"""Where the place of an extra pair is in its word."""
+WORD_BITS = 32
 MOST_PART_BYTES = 2048
 """Of the pixels of a 1x1 convolution that are computed at a time."""
 LEAST_OUTPUTS = 2
@@ -68,20 +54,6 @@ PRODUCT_CYCLES, OUTPUT_CYCLES = 2.75, 20
 """About what a product and an output take where one output is computed after another."""
 PART_CYCLES = 60
 """About what it takes more to begin with another part of a row, for each block of channels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """The weights of blocks of channels."""
-
-    starts: list[int]
-    """The first channel of each."""
-    words: Array
-    """[blocks, words]: four bytes w + 128 for a pair of inputs: w1 of both channels, then w0 of both."""
-    extras: list[Array]
-    """int64 [count] of each: w1 + 128, w0 + 128, which channel, and how many words before its end a window has it."""
-    start: Array
-    """int64 [channels]: what sums lack."""
 
 
 def applies(context: Context) -> bool:
@@ -117,7 +89,7 @@ def _has_outputs(context: Context) -> bool:
 def _fits(context: Context, operands: weighted.Operands) -> bool:
     if context.output.shape[-1] < CHANNELS:
         return False
-    if any(_places(layout).max() >= 1 << WORD_BITS - PLACE_SHIFT for layout in _layouts(context)):
+    if any(pair_blocks_v7m.places(layout).max() >= 1 << WORD_BITS - PLACE_SHIFT for layout in _layouts(context)):
         return False
     return scales_v7m.scales(context, operands, dsp.sums(context, operands)) is not None
 
@@ -247,16 +219,11 @@ def _cycles(layout: Layout, context: Context, part: int) -> float:
     pairs = -(-layout.along.output // PIXELS) * blocks
     parts = -(-layout.along.output // part)
     columns = layout.along.columns + (parts - 1) * (layout.along.kernel - 1) * layout.along.dilation
-    element = WORD_CYCLES if _is_aligned(layout) else BYTE_CYCLES
+    element = WORD_CYCLES if pair_blocks_v7m.is_aligned(layout) else BYTE_CYCLES
     gather = columns * layout.down.kernel * (COLUMN_CYCLES + layout.channels * element)
     steps = layout.along.kernel * layout.elements // 2
     row = pairs * (steps * STEP_CYCLES + BLOCK_CYCLES) + gather + parts * (size * SPREAD_CYCLES + blocks * PART_CYCLES)
     return layout.down.output * row
-
-
-def _is_aligned(layout: Layout) -> bool:
-    """Whether inputs are copied four at a time."""
-    return layout.channels % WORD_BYTES == 0
 
 
 def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part: int, by_row: bool) -> Kernel:
@@ -264,7 +231,7 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     scales = scales_v7m.scales(context, operands, found)
     assert scales is not None  # proved by applies
     groups = _groups(context)
-    blocks = _blocks(found, layout, groups)
+    blocks = pair_blocks_v7m.blocks(found, layout, groups)
     scales = scales_v7m.moved(scales, blocks.start)
     lined = layout.along.dilation > 1 and layout.along.kernel > 1
     values: dict[str, Any] = {
@@ -280,7 +247,7 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     columns = (part - 1) * layout.along.step + (layout.along.kernel - 1) * layout.along.dilation + 1
     numbers = _numbers(context, layout, part, blocks, scales)
     tables = [_table(scales, blocks, block) for block in range(len(blocks.starts))]
-    words = columns * layout.elements // 2 + blocks.words.shape[1] * CHANNELS + _most_extras(blocks) * 3
+    words = columns * layout.elements // 2 + blocks.words.shape[1] * CHANNELS + blocks.most_extras * 3
     constants = (
         Constant("weights", as_int32(blocks.words)),
         Constant("layer", as_int32(np.concatenate([numbers, *tables]))),
@@ -303,7 +270,7 @@ def _numbers(context: Context, layout: Layout, part: int, blocks: Blocks, scales
     gaps = along.dilation > 1 and along.kernel > 1
     line = layout.column_bytes * (1 if gaps else along.kernel)
     gap = layout.column_bytes * (along.dilation - 1) if gaps else 0
-    aligned = _is_aligned(layout)
+    aligned = pair_blocks_v7m.is_aligned(layout)
     return [
         *(batches, x.size // batches, context.output.size // batches, layout.channels),
         *(down.kernel, down.stride, down.dilation, down.pad, down.input, down.output, along.output),
@@ -321,76 +288,3 @@ def _table(scales: Scales, blocks: Blocks, block: int) -> Array:
     start, extras = blocks.starts[block], blocks.extras[block]
     scale = scales.table[start : start + CHANNELS].ravel()
     return np.concatenate([[start, len(extras)], scale, extras]).astype(np.int64)
-
-
-def _most_extras(blocks: Blocks) -> int:
-    return max(len(extras) for extras in blocks.extras)
-
-
-def _blocks(found: Sums, layout: Layout, groups: int) -> Blocks:
-    """The weights of all blocks, group by group, split where they are too large."""
-    order = _order(layout)
-    pairs = np.pad(found.rows, ((0, 0), (0, 1)))[:, order]
-    rest = np.where(fits(pairs)[:, :, None], 0, pairs // 2)
-    main = pairs - rest
-    start = (
-        (main[:, :, 1] < 0).sum(axis=1) + (rest[:, :, 1] < 0).sum(axis=1) - FIRST_OFFSET * pairs[:, :, 0].sum(axis=1)
-    )
-    filters = len(pairs) // groups
-    starts = [
-        group * filters + first for group in range(groups) for first in byte_pairs.block_starts(filters, CHANNELS)
-    ]
-    words = np.array([_bytes(main[first : first + CHANNELS]) for first in starts])
-    words = np.pad(words, ((0, 0), (0, -words.shape[1] % SPREAD)))
-    places = _places(layout)
-    return Blocks(starts, words, [_extras(rest[first : first + CHANNELS], places) for first in starts], start)
-
-
-def fits(pairs: Array) -> Array:
-    """[...]: whether the products of weights [..., 2] with any pair of inputs are an int16 together."""
-    first, second = pairs[..., 0], pairs[..., 1]
-    low, high = quant.RANGES["int8"]
-    ends = low + FIRST_OFFSET, high + FIRST_OFFSET
-    borrowed = second < 0
-    most = np.maximum(first * ends[0], first * ends[1]) + np.maximum(second * low, second * high) - borrowed
-    least = np.minimum(first * ends[0], first * ends[1]) + np.minimum(second * low, second * high) - borrowed
-    return np.asarray((most < 1 << 15) & (least >= -(1 << 15)))
-
-
-def _order(layout: Layout) -> Array:
-    """[pairs, 2]: the two weights of each pair as indices into a filter [KH, KW, channels]; -1 is none."""
-    count = layout.down.kernel * layout.channels
-    pairs = [(first, first + 1) for first in range(0, count, 2)]
-    if _is_aligned(layout):
-        pairs = byte_pairs.in_order_of_bytes(count)
-    taps = range(layout.along.kernel)
-    return np.array([[_weight(layout, tap, element, count) for element in pair] for tap in taps for pair in pairs])
-
-
-def _weight(layout: Layout, tap: int, element: int, count: int) -> int:
-    if element >= count:
-        return -1
-    row, channel = divmod(element, layout.channels)
-    pixel = tap * layout.down.kernel + row if layout.turned else row * layout.along.kernel + tap
-    return pixel * layout.channels + channel
-
-
-def _places(layout: Layout) -> Array:
-    """Words of scratch from each pair of a window to behind the window."""
-    column = layout.elements // 2
-    apart = layout.along.dilation if layout.along.kernel > 1 else 1
-    taps = np.arange(layout.along.kernel, 0, -1) * apart * column
-    return np.asarray((taps[:, None] - np.arange(column)).ravel())
-
-
-def _bytes(pairs: Array) -> Array:
-    """[pairs] of [channels, pairs, 2]: both second weights, then both first ones, as bytes w + 128 of a word."""
-    bytes_ = pairs.transpose(1, 2, 0)[:, ::-1].reshape(-1, 2 * CHANNELS) + WEIGHT_OFFSET
-    return np.asarray((bytes_ << np.array([0, 8, 16, 24])).sum(axis=1))
-
-
-def _extras(rest: Array, places: Array) -> Array:
-    """[count] of [channels, pairs, 2]."""
-    channel, pair = np.nonzero(rest.any(axis=2))
-    first, second = (rest[channel, pair] + WEIGHT_OFFSET).T
-    return np.asarray(second + (first << 8) + (channel << 16) + (places[pair] << PLACE_SHIFT))

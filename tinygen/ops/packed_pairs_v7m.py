@@ -13,8 +13,8 @@ import numpy as np
 
 from tinygen.ir import Array
 from tinygen.ops import convolution_pairs_v7m
-from tinygen.ops.convolution_pairs_v7m import WEIGHT_OFFSET
 from tinygen.ops.lanes import as_int32
+from tinygen.ops.pair_blocks_v7m import WEIGHT_OFFSET
 from tinygen.ops.spec import Context, Kernel, Rows
 
 TEMPLATE = "kernels/conv_2d.pairs.packed.v7m.c.j2"
