@@ -164,6 +164,17 @@ def test_unsupported_operators_are_listed_together() -> None:
     assert lines == [f"operator 0 HASHTABLE_LOOKUP: {remedy}", f"operator 1 custom 'MyOp': {remedy}"]
 
 
+@pytest.mark.parametrize("batch", [-1, 1])
+def test_operators_of_an_open_batch(batch: int) -> None:
+    build = ModelBuilder()
+    build.op("BATCH_TO_SPACE_ND", [build.random_input((1, 4))], [build.random_output((1, 4))])
+    build.tensors[build.inputs[0].index].shapeSignature = [batch, 4]
+    remedy = (
+        "convert the model with a batch of 1, as by keras.Input(shape, batch_size=1)" if batch < 0 else "replace it"
+    )
+    assert problem_of(build.finish()).startswith(f"operator 0 BATCH_TO_SPACE_ND: operator is not supported; {remedy}")
+
+
 def test_missing_quantisation() -> None:
     def change(model: schema.ModelT) -> None:
         model.subgraphs[0].tensors[0].quantization = None

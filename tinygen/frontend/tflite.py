@@ -34,6 +34,8 @@ _PACKED = "int4"
 """Two constants a byte, the first in its low half; the graph holds them as int8."""
 
 
+OF_AN_OPEN_BATCH = frozenset({"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "GATHER", "REDUCE_PROD", "TILE"})
+"""Operators that the converter takes where the batch is open, and often none in their place where it is 1."""
 UNSUPPORTED = "unsupported"
 """The `op` of a node that has no operator here; only `outline` returns such nodes."""
 
@@ -82,17 +84,18 @@ def _buffer(table: Table, data: bytes) -> Array:
 
 def _graph(table: Table, codes: list[Table], buffers: list[Array], source: str) -> tuple[Graph, list[ModelError]]:
     inputs, outputs = _ids(table, 1), _ids(table, 2)
+    raw_tensors = table.tables(0)
+    has_open_batch = any(_is_open(raw_tensors[index]) for index in inputs if 0 <= index < len(raw_tensors))
     nodes: list[Node] = []
     node_problems: list[ModelError] = []
     for index, operator in enumerate(table.tables(3)):
         try:
-            nodes.append(_node(index, operator, codes))
+            nodes.append(_node(index, operator, codes, has_open_batch))
         except ModelError as problem:
             node_problems.append(problem)
             location = f"operator {index} {_operator_name(operator, codes)}"
             nodes.append(Node(UNSUPPORTED, _ids(operator, 1), _ids(operator, 2), None, location))
     tensors, tensor_problems = _tensors(table, buffers, {*inputs, *(i for node in nodes for i in node.outputs)})
-    raw_tensors = table.tables(0)
     for index in inputs:
         tensor_problems += _dynamic(index, raw_tensors, tensors)
     if tensor_problems:
@@ -118,6 +121,12 @@ def _tensors(table: Table, buffers: list[Array], computed: set[int]) -> tuple[di
 def _ids(table: Table, slot: int) -> tuple[int, ...]:
     ids = table.array(slot, "i4")
     return () if ids is None else tuple(int(i) for i in ids)
+
+
+def _is_open(raw_tensor: Table) -> bool:
+    """Whether the first axis of a tensor may have any size."""
+    signature = raw_tensor.array(7, "i4")
+    return signature is not None and len(signature) > 0 and signature[0] < 0
 
 
 def _dynamic(index: int, raw_tensors: list[Table], tensors: dict[int, Tensor]) -> list[ModelError]:
@@ -237,16 +246,15 @@ def _operator_name(table: Table, codes: list[Table]) -> str:
     return _OPERATORS.get(builtin, f"of unknown code {builtin}")
 
 
-def _node(index: int, table: Table, codes: list[Table]) -> Node:
+def _node(index: int, table: Table, codes: list[Table], has_open_batch: bool) -> Node:
     name = _operator_name(table, codes)
     location = f"operator {index} {name}"
     spec = ops.BY_TFLITE.get(name)
     if spec is None:
-        raise ModelError(
-            "operator is not supported",
-            where=location,
-            remedy="replace it in the model; `tinygen ops` lists what is supported",
-        )
+        remedy = "replace it in the model; `tinygen ops` lists what is supported"
+        if has_open_batch and name in OF_AN_OPEN_BATCH:
+            remedy = "convert the model with a batch of 1, as by keras.Input(shape, batch_size=1)"
+        raise ModelError("operator is not supported", where=location, remedy=remedy)
     outputs = _ids(table, 2)
     if not outputs:
         raise ModelError("operator has no outputs", where=location)
