@@ -99,8 +99,8 @@ def test_random_against_the_interpreter(golden: Golden) -> None:
 
 
 def test_numbers_of_words() -> None:
-    """Two at once where no row has more, otherwise three."""
-    for shapes, count in ((((1, 4, 4, 3),), 2), (((1, 12, 2, 3), (1, 2, 30, 3), (1, 40, 1, 2), (1, 7, 7, 2)), 3)):
+    """Two at once where rows, or columns, have no more, otherwise three."""
+    for shapes, count in ((((1, 7, 4, 3),), 2), (((1, 12, 2, 3), (1, 2, 30, 3), (1, 40, 1, 2), (1, 7, 7, 2)), 3)):
         build = ModelBuilder()
         for shape in shapes:
             depthwise(build, shape, kernel=(5, 5), slope=0.003)

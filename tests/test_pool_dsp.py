@@ -13,7 +13,7 @@ from tests.modelbuilder import ModelBuilder
 from tests.weighted import output_size, random_window
 from tinygen import target
 from tinygen.ir import Array
-from tinygen.ops import pool_dsp
+from tinygen.ops import pool_dsp, pool_words
 from tinygen.verify.compare import verify
 
 DSP, PLAIN = "kernels/pool_2d.dsp.c.j2", "kernels/pool_2d.c.j2"
@@ -65,12 +65,12 @@ def test_random(op: str, board: str) -> None:
 
 @pytest.mark.parametrize("extreme", [-128, 127])
 def test_sums_at_their_ends(extreme: int) -> None:
-    """The largest window whose sums fit 16 bits, those of which each line does, one whose lines are longer: plain C."""
+    """The largest window whose sums fit 16 bits, those of which each line does, one whose lines are longer."""
     shapes = [(1, 15, 17, 8), (1, 16, 16, 5), (1, 2, 255, 4), (1, 1, 256, 4)]
     build = ModelBuilder()
     for shape in shapes:
         pool(build, AVERAGE, shape, shape[1:3])
-    assert templates(build) == [DSP] * 3 + [PLAIN]
+    assert templates(build) == [DSP] * 3 + [pool_words.TEMPLATE]
     samples: list[list[Array]] = [[np.full(shape, extreme, np.int8) for shape in shapes]]
     verdict = verify(compiled(build), samples, interpreter=False, board=target.load(BOARDS[0]))
     assert verdict.difference is None, str(verdict.difference)

@@ -168,11 +168,15 @@ def test_other_layers_are_left_to_plain_c() -> None:
 
 
 def test_layers_of_all_shapes_share_a_kernel() -> None:
+    """One for matrices; for 1x1 convolutions one with a shift for each channel, and one with a shift for all."""
     build = ModelBuilder()
     for depth in (3, 16, 40):
         pointwise(build, (1, 4, 4, depth), 16, RELU)
         dense(build, depth, 8)
-    assert len(compiled(build, "pico").program.functions) == 2
+    functions = compiled(build, "pico").program.functions
+    found = sorted((function.template, function.values.get("shift", 0)) for function in functions)
+    chain = "kernels/conv_2d.pointwise.chain.v6m.c.j2"
+    assert found == [(chain, 0), (chain, 19), ("kernels/matrix.v6m.c.j2", 0)]
 
 
 CROSS = (
