@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygen.ops import (
-    codebook_dsp,
     compressed_dsp,
     convolution_chain_dsp,
     convolution_chain_rows_dsp,
@@ -28,10 +27,6 @@ from tinygen.ops import (
     matrix_few_dsp,
     matrix_int16_dsp,
     matrix_v6m,
-    nibbles_dsp,
-    packed_pairs_v7m,
-    packed_weights,
-    packed_words,
     pointwise_chain_dsp,
     pointwise_chain_v6m,
     pointwise_dsp,
@@ -56,7 +51,7 @@ def _is_widened(context: Context) -> bool:
     return convolution_widened_v6m.applies(context) and not chained and not convolution_chain_v6m.applies(context)
 
 
-def _variant(
+def variant(
     extension: str,
     name: str,
     template: str,
@@ -69,11 +64,11 @@ def _variant(
     return Variant(name, template, frozenset({extension} - {PLAIN}), when, params, rows, **more)
 
 
-def _pointwise_variant(
+def pointwise_variant(
     extension: str, name: str, template: str, when: Callable[[Context], bool], *functions: Any, **more: Any
 ) -> Variant:
     """The same for convolutions that read every pixel once."""
-    return _variant(
+    return variant(
         extension,
         name,
         template,
@@ -84,7 +79,7 @@ def _pointwise_variant(
 
 
 VARIANTS = (
-    _variant(
+    variant(
         "dsp",
         "int16_dsp",
         matrix_int16_dsp.TEMPLATE,
@@ -92,10 +87,10 @@ VARIANTS = (
         matrix_int16_dsp.convolution,
         wide=True,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "mve", "pointwise_mve", pointwise_mve.TEMPLATE, pointwise_mve.applies, pointwise_mve.params, pointwise_mve.rows
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "pointwise_sparse_dsp",
         "kernels/conv_2d.pointwise.sparse.dsp.c.j2",
@@ -103,7 +98,7 @@ VARIANTS = (
         compressed_dsp.sparse_pointwise,
         block=pointwise_dsp.PIXELS,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "pointwise_chain_dsp",
         pointwise_chain_dsp.TEMPLATE,
@@ -117,7 +112,7 @@ VARIANTS = (
             pointwise_chain_dsp.shared_cycles,
         ),
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "pointwise_chain_shared_dsp",
         pointwise_chain_dsp.TEMPLATE,
@@ -125,7 +120,7 @@ VARIANTS = (
         pointwise_chain_dsp.shared_params,
         pointwise_chain_dsp.shared_rows,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "pointwise_dsp",
         pointwise_dsp.TEMPLATE,
@@ -134,29 +129,29 @@ VARIANTS = (
         block=pointwise_dsp.PIXELS,
         partial=pointwise_dsp.LONE_CYCLES,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "one_pixel_sparse_dsp",
         "kernels/matrix_vector.sparse.dsp.c.j2",
         compressed_dsp.vector_is_sparse,
         compressed_dsp.sparse_vector,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "one_pixel_dsp",
         "kernels/matrix_vector.dsp.c.j2",
         fully_connected_dsp.applies,
         fully_connected_dsp.params,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "dsp",
         "one_pixel_direct_dsp",
         "kernels/matrix_vector.dsp.c.j2",
         fully_connected_dsp.direct_applies,
         fully_connected_dsp.direct_params,
     ),
-    _pointwise_variant("dsp", "pointwise_few_dsp", matrix_few_dsp.TEMPLATE, matrix_few_dsp.applies, _few_params),
-    _pointwise_variant(
+    pointwise_variant("dsp", "pointwise_few_dsp", matrix_few_dsp.TEMPLATE, matrix_few_dsp.applies, _few_params),
+    pointwise_variant(
         "armv6m",
         "pointwise_chain_v6m",
         pointwise_chain_v6m.TEMPLATE,
@@ -164,7 +159,7 @@ VARIANTS = (
         pointwise_chain_v6m.params,
         pointwise_chain_v6m.rows,
     ),
-    _variant(
+    variant(
         "armv6m",
         "chain_v6m",
         convolution_chain_v6m.TEMPLATE,
@@ -172,7 +167,7 @@ VARIANTS = (
         convolution_chain_v6m.params,
         convolution_chain_v6m.rows,
     ),
-    _variant(
+    variant(
         "armv6m",
         "widened_v6m",
         convolution_widened_v6m.TEMPLATE,
@@ -180,11 +175,11 @@ VARIANTS = (
         convolution_widened_v6m.params,
         convolution_widened_v6m.rows,
     ),
-    _pointwise_variant("armv6m", "pointwise_v6m", "kernels/matrix.v6m.c.j2", matrix_v6m.applies, matrix_v6m.params),
-    _variant(
+    pointwise_variant("armv6m", "pointwise_v6m", "kernels/matrix.v6m.c.j2", matrix_v6m.applies, matrix_v6m.params),
+    variant(
         "mve", "mve", convolution_mve.TEMPLATE, convolution_mve.applies, convolution_mve.params, convolution_mve.rows
     ),
-    _variant(
+    variant(
         "dsp",
         "sparse_dsp",
         compressed_dsp.SPARSE_CONVOLUTION,
@@ -192,7 +187,7 @@ VARIANTS = (
         compressed_dsp.sparse_convolution,
         compressed_dsp.sparse_convolution_rows,
     ),
-    _variant(
+    variant(
         "dsp",
         "chain_dsp",
         convolution_chain_dsp.TEMPLATE,
@@ -206,7 +201,7 @@ VARIANTS = (
             convolution_chain_dsp.shared_cycles,
         ),
     ),
-    _variant(
+    variant(
         "dsp",
         "chain_shared_dsp",
         convolution_chain_dsp.TEMPLATE,
@@ -214,7 +209,7 @@ VARIANTS = (
         convolution_chain_dsp.shared_params,
         convolution_chain_rows_dsp.shared_rows,
     ),
-    _variant(
+    variant(
         "dsp",
         "contiguous_dsp",
         convolution_contiguous_dsp.TEMPLATE,
@@ -228,7 +223,7 @@ VARIANTS = (
             convolution_contiguous_dsp.saved_cycles,
         ),
     ),
-    _variant(
+    variant(
         "dsp",
         "chain_runs_dsp",
         convolution_chain_runs_dsp.TEMPLATE,
@@ -236,7 +231,7 @@ VARIANTS = (
         convolution_chain_runs_dsp.params,
         convolution_chain_runs_dsp.rows,
     ),
-    _variant(
+    variant(
         "dsp",
         "dsp",
         convolution_dsp.TEMPLATE,
@@ -244,7 +239,7 @@ VARIANTS = (
         convolution_dsp.own_params,
         convolution_rows_dsp.own_rows,
     ),
-    _variant(
+    variant(
         "dsp",
         "few_dsp",
         convolution_few_dsp.TEMPLATE,
@@ -252,7 +247,7 @@ VARIANTS = (
         convolution_few_dsp.params,
         convolution_few_dsp.rows,
     ),
-    _variant(
+    variant(
         "dsp",
         "groups_dsp",
         convolution_groups_dsp.TEMPLATE,
@@ -260,7 +255,7 @@ VARIANTS = (
         convolution_groups_dsp.params,
         convolution_groups_dsp.rows,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "armv7m",
         "pointwise_pairs_v7m",
         convolution_pairs_v7m.TEMPLATE,
@@ -268,10 +263,10 @@ VARIANTS = (
         convolution_pairs_v7m.params,
         convolution_pairs_v7m.pixel_rows,
     ),
-    _pointwise_variant(
+    pointwise_variant(
         "armv7m", "pointwise_pixels_v7m", "kernels/matrix.v7m.c.j2", matrix_v6m.applies, lanes_v7m.matrix
     ),
-    _pointwise_variant(
+    pointwise_variant(
         PLAIN,
         "pointwise_sparse",
         "kernels/conv_2d.pointwise.sparse.c.j2",
@@ -280,10 +275,10 @@ VARIANTS = (
     ),
     *matrix_few.variants("pointwise_few", "pointwise", convolution_plain.params, convolution_plain.is_pointwise),
     Variant("pointwise", "kernels/conv_2d.pointwise.c.j2", when=convolution_plain.is_pointwise),
-    _variant(
+    variant(
         "armv6m", "v6m", convolution_v6m.TEMPLATE, convolution_v6m.applies, convolution_v6m.params, convolution_v6m.rows
     ),
-    _variant(
+    variant(
         "armv7m",
         "pairs_v7m",
         convolution_pairs_v7m.TEMPLATE,
@@ -291,7 +286,7 @@ VARIANTS = (
         convolution_pairs_v7m.params,
         convolution_pairs_v7m.rows,
     ),
-    _variant(
+    variant(
         "armv7m",
         "groups_v7m",
         convolution_pairs_v7m.TEMPLATE,
@@ -299,88 +294,14 @@ VARIANTS = (
         convolution_pairs_v7m.params,
         convolution_pairs_v7m.rows,
     ),
-    _variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
-    _variant(
+    variant("armv7m", "pixels_v7m", "kernels/conv_2d.pixels.v7m.c.j2", convolution_v6m.applies, lanes_v7m.convolution),
+    variant(
         PLAIN, "sparse", "kernels/conv_2d.sparse.c.j2", convolution_plain.is_sparse, convolution_plain.sparse_params
     ),
     Variant("c", convolution_plain.TEMPLATE, rows=convolution_plain.rows),
 )
-COMPACT = (
-    _pointwise_variant(
-        "dsp",
-        "pointwise_packed_dsp",
-        "kernels/conv_2d.pointwise.packed.dsp.c.j2",
-        compressed_dsp.pointwise_packs,
-        compressed_dsp.packed_pointwise,
-        packed_words.no_rows,
-    ),
-    _pointwise_variant(
-        "dsp",
-        "one_pixel_nibbles_packed_dsp",
-        "kernels/matrix_vector.nibbles.dsp.c.j2",
-        nibbles_dsp.applies,
-        nibbles_dsp.params,
-        packed_words.no_rows,
-    ),
-    _pointwise_variant(
-        "dsp",
-        "one_pixel_codebook_packed_dsp",
-        "kernels/matrix_vector.codebook.dsp.c.j2",
-        codebook_dsp.applies,
-        codebook_dsp.params,
-        packed_words.no_rows,
-    ),
-    _pointwise_variant(
-        "dsp",
-        "one_pixel_packed_dsp",
-        "kernels/matrix_vector.packed.dsp.c.j2",
-        compressed_dsp.vector_packs,
-        compressed_dsp.packed_vector,
-        packed_words.no_rows,
-    ),
-    _variant(
-        "dsp",
-        "packed_dsp",
-        "kernels/conv_2d.packed.dsp.c.j2",
-        compressed_dsp.convolution_packs,
-        compressed_dsp.packed_convolution,
-        packed_words.no_rows,
-    ),
-    _pointwise_variant(
-        "armv7m",
-        "pointwise_pairs_packed_v7m",
-        packed_pairs_v7m.TEMPLATE,
-        packed_pairs_v7m.applies,
-        packed_pairs_v7m.params,
-        packed_pairs_v7m.pixel_rows,
-    ),
-    _variant(
-        "armv7m",
-        "pairs_packed_v7m",
-        packed_pairs_v7m.TEMPLATE,
-        packed_pairs_v7m.applies,
-        packed_pairs_v7m.params,
-        packed_pairs_v7m.rows,
-    ),
-    _pointwise_variant(
-        PLAIN,
-        "pointwise_packed",
-        "kernels/conv_2d.pointwise.packed.c.j2",
-        packed_weights.applies,
-        convolution_plain.packed_params,
-        packed_words.no_rows,
-    ),
-    _variant(
-        PLAIN,
-        "packed",
-        "kernels/conv_2d.packed.c.j2",
-        packed_weights.applies,
-        convolution_plain.packed_params,
-        packed_words.no_rows,
-    ),
-)
 FAST = (
-    _variant(
+    variant(
         "dsp",
         "winograd_dsp",
         winograd_dsp.TEMPLATE,
@@ -388,7 +309,7 @@ FAST = (
         winograd_dsp.params,
         saves=winograd_dsp.saved_cycles,
     ),
-    _variant(
+    variant(
         "dsp",
         "winograd_flash_dsp",
         winograd_dsp.TEMPLATE,
@@ -396,7 +317,7 @@ FAST = (
         winograd_dsp.flash_params,
         saves=winograd_dsp.saved_cycles_in_flash,
     ),
-    _variant(
+    variant(
         "armv6m",
         "winograd_v6m",
         winograd_v6m.TEMPLATE,
@@ -404,7 +325,7 @@ FAST = (
         winograd_v6m.params,
         saves=winograd_v6m.saved_cycles,
     ),
-    _variant(
+    variant(
         "armv6m",
         "widened_large_v6m",
         convolution_widened_v6m.TEMPLATE,

@@ -1,0 +1,89 @@
+"""The kernels that a convolution may have whose weights are packed: the first that fits is the one."""
+
+from __future__ import annotations
+
+from tinygen.ops import (
+    codebook_dsp,
+    compressed_dsp,
+    convolution_plain,
+    nibbles_dsp,
+    packed_pairs_v7m,
+    packed_weights,
+    packed_words,
+)
+from tinygen.ops.convolution_kernels import PLAIN, pointwise_variant, variant
+
+COMPACT = (
+    pointwise_variant(
+        "dsp",
+        "pointwise_packed_dsp",
+        "kernels/conv_2d.pointwise.packed.dsp.c.j2",
+        compressed_dsp.pointwise_packs,
+        compressed_dsp.packed_pointwise,
+        packed_words.no_rows,
+    ),
+    pointwise_variant(
+        "dsp",
+        "one_pixel_nibbles_packed_dsp",
+        "kernels/matrix_vector.nibbles.dsp.c.j2",
+        nibbles_dsp.applies,
+        nibbles_dsp.params,
+        packed_words.no_rows,
+    ),
+    pointwise_variant(
+        "dsp",
+        "one_pixel_codebook_packed_dsp",
+        "kernels/matrix_vector.codebook.dsp.c.j2",
+        codebook_dsp.applies,
+        codebook_dsp.params,
+        packed_words.no_rows,
+    ),
+    pointwise_variant(
+        "dsp",
+        "one_pixel_packed_dsp",
+        "kernels/matrix_vector.packed.dsp.c.j2",
+        compressed_dsp.vector_packs,
+        compressed_dsp.packed_vector,
+        packed_words.no_rows,
+    ),
+    variant(
+        "dsp",
+        "packed_dsp",
+        "kernels/conv_2d.packed.dsp.c.j2",
+        compressed_dsp.convolution_packs,
+        compressed_dsp.packed_convolution,
+        packed_words.no_rows,
+    ),
+    pointwise_variant(
+        "armv7m",
+        "pointwise_pairs_packed_v7m",
+        packed_pairs_v7m.TEMPLATE,
+        packed_pairs_v7m.applies,
+        packed_pairs_v7m.params,
+        packed_pairs_v7m.pixel_rows,
+    ),
+    variant(
+        "armv7m",
+        "pairs_packed_v7m",
+        packed_pairs_v7m.TEMPLATE,
+        packed_pairs_v7m.applies,
+        packed_pairs_v7m.params,
+        packed_pairs_v7m.rows,
+    ),
+    pointwise_variant(
+        PLAIN,
+        "pointwise_packed",
+        "kernels/conv_2d.pointwise.packed.c.j2",
+        packed_weights.applies,
+        convolution_plain.packed_params,
+        packed_words.no_rows,
+    ),
+    variant(
+        PLAIN,
+        "packed",
+        "kernels/conv_2d.packed.c.j2",
+        packed_weights.applies,
+        convolution_plain.packed_params,
+        packed_words.no_rows,
+    ),
+)
