@@ -27,13 +27,11 @@ def variants(result: Compiled) -> list[str]:
     return [choice.variant.name for choice in result.choices if choice is not None]
 
 
-@pytest.mark.parametrize("board", BOARDS)
-def test_random(board: str) -> None:
-    """Groups of one channel and more, of four filters and more, any window."""
-    build = ModelBuilder(np.random.default_rng(110 + BOARDS.index(board)))
+def random_groups(build: ModelBuilder, count: int, least_filters: int) -> None:
+    """Convolutions of two groups and more, each of so many filters at least, any window."""
     rng = build.rng
-    for _ in range(14):
-        groups, depth, filters = (int(size) for size in rng.integers([2, 1, 4], [5, 10, 10]))
+    for _ in range(count):
+        groups, depth, filters = (int(size) for size in rng.integers([2, 1, least_filters], [5, 10, least_filters + 6]))
         height, width = (int(size) for size in rng.integers(1, 9, 2))
         kernel = build.pick([(3, 3), (1, 1), (2, 3), (5, 1)])
         stride, dilation = build.pick([((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 1)), ((2, 1), (1, 2))])
@@ -43,6 +41,13 @@ def test_random(board: str) -> None:
         choice |= {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3]), "groups": groups}
         shape = (build.pick([1, 1, 2]), height, width, groups * depth)
         convolution(build, shape, groups * filters, kernel, stride, dilation, padding, **choice)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_random(board: str) -> None:
+    """Groups of one channel and more, of four filters and more, any window."""
+    build = ModelBuilder(np.random.default_rng(110 + BOARDS.index(board)))
+    random_groups(build, 14, least_filters=4)
     result = check(build, [board])
     assert variants(result).count(NAME) > 10
     assert {f.values["finish"]["form"] for f in result.program.functions if f.template == TEMPLATE} >= {"line"}

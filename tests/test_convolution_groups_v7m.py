@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.dsp import NONE, RELU, RELU6, check, check_files, compiled
+from tests.dsp import NONE, RELU6, check, check_files, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
 from tests.overlap_harness import check_tight, layers
 from tests.rows_harness import check_rows
-from tests.test_convolution_dsp import SAME, VALID, convolution
-from tests.test_convolution_groups import variants
+from tests.test_convolution_dsp import convolution
+from tests.test_convolution_groups import random_groups, variants
 from tests.test_generated_c import check_sanitized
 from tests.test_overlap_windows import slope
 from tests.test_v7m import BOARD
@@ -26,18 +26,7 @@ NAME = "groups_v7m"
 def test_random() -> None:
     """Groups of one channel and more, of two filters and more, any window."""
     build = ModelBuilder(np.random.default_rng(190))
-    rng = build.rng
-    for _ in range(18):
-        groups, depth, filters = (int(size) for size in rng.integers([2, 1, 2], [5, 10, 8]))
-        height, width = (int(size) for size in rng.integers(1, 9, 2))
-        kernel = build.pick([(3, 3), (1, 1), (2, 3), (5, 1)])
-        stride, dilation = build.pick([((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 1)), ((2, 1), (1, 2))])
-        reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-        padding = VALID if build.chance(0.4) and reach[0] <= height and reach[1] <= width else SAME
-        choice: dict[str, Any] = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -2)}
-        choice |= {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3]), "groups": groups}
-        shape = (build.pick([1, 1, 2]), height, width, groups * depth)
-        convolution(build, shape, groups * filters, kernel, stride, dilation, padding, **choice)
+    random_groups(build, 18, least_filters=2)
     assert variants(check(build, [BOARD])).count(NAME) > 10
 
 

@@ -64,15 +64,21 @@ def test_against_the_interpreter(golden: Golden) -> None:
     check_model(build.finish(), golden)
 
 
-@pytest.mark.parametrize("weight", [-128, 127])
-@pytest.mark.parametrize("zero_point", [-128, 127])
-def test_ends(weight: int, zero_point: int) -> None:
-    """Biases up to what any int32 sum allows: sums that wrap on their way."""
+def ends(weight: int, zero_point: int) -> ModelBuilder:
+    """Layers of such weights whose biases are up to what any int32 sum allows."""
     build = ModelBuilder()
     reach = 15 * 128 * 255
     for bias in ([2**31 - 1 - reach, reach + 1 - 2**31], 0):
         for slope in (1e-7, 4e-4):
             dense(build, 15, 2, x_zero=zero_point, y_zero=3, weights=weight, bias=bias, slope=slope)
+    return build
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+def test_ends(weight: int, zero_point: int) -> None:
+    """Sums that wrap on their way."""
+    build = ends(weight, zero_point)
     assert set(templates(check(build, samples=6))) == {KERNEL}
 
 

@@ -14,7 +14,7 @@ from tests.oracles import check_model
 from tests.overlap_harness import check_tight, layers
 from tests.test_fully_connected_dsp import dense
 from tests.test_generated_c import check_sanitized
-from tests.test_matrix_few import random_layers, templates
+from tests.test_matrix_few import ends, random_layers, templates
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v6m import compiles
 from tinygen import planning
@@ -51,11 +51,7 @@ def test_against_the_interpreter(golden: Golden) -> None:
 @pytest.mark.parametrize("zero_point", [-128, 127])
 def test_ends(weight: int, zero_point: int) -> None:
     """Sums up to what 32 bits hold."""
-    build = ModelBuilder()
-    reach = 15 * 128 * 255
-    for bias in ([2**31 - 1 - reach, reach + 1 - 2**31], 0):
-        for slope in (1e-7, 4e-4):
-            dense(build, 15, 2, x_zero=zero_point, y_zero=3, weights=weight, bias=bias, slope=slope)
+    build = ends(weight, zero_point)
     assert set(templates(check(build, BOARDS[1:], samples=6))) == {KERNEL}
 
 
