@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from tinygen import ops
 from tinygen.errors import TargetError
-from tinygen.memory.regions import Room
+from tinygen.memory.regions import FreeRegion
 from tinygen.program import Program
 from tinygen.target import Target
 from tinygen.variants import Choice, Choices
@@ -69,7 +69,12 @@ class _Array:
 
 
 def in_ram(
-    program: Program, choices: Choices, board: Target | None, wanted: int, rooms: Sequence[Room], most_ram_bytes: float
+    program: Program,
+    choices: Choices,
+    board: Target | None,
+    wanted: int,
+    rooms: Sequence[FreeRegion],
+    most_ram_bytes: float,
 ) -> tuple[Program, RamWeights]:
     """The program with its most worthwhile constants in RAM: `wanted` bytes of them, or with AUTO those that pay.
 
@@ -94,7 +99,7 @@ def in_ram(
     return replace(program, data=data), _facts(chosen, board)
 
 
-def _left(program: Program, board: Target | None, rooms: Sequence[Room]) -> int:
+def _left(program: Program, board: Target | None, rooms: Sequence[FreeRegion]) -> int:
     """Bytes of the RAM for data beside the arena and what else is kept there."""
     if board is None:
         return 0

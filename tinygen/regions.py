@@ -6,7 +6,7 @@ from tinygen import ops
 from tinygen.emit import STACK_BYTES
 from tinygen.ir import Graph
 from tinygen.memory.plan import Plan
-from tinygen.memory.regions import Room, divided
+from tinygen.memory.regions import FreeRegion, divided
 from tinygen.planning import rows_reach
 from tinygen.project import ARDUINO, BARE, environments
 from tinygen.target import Target
@@ -16,7 +16,7 @@ VARIABLE_BYTES = 1024
 """Kept of the region for data beside the stack: variables of the program and of the C library, about."""
 
 
-def rooms(board: Target | None, form: str, graph: Graph) -> list[Room]:
+def rooms(board: Target | None, form: str, graph: Graph) -> list[FreeRegion]:
     """What each piece of RAM has for an arena, the fastest first; empty where there is but one.
 
     The region for ordinary variables has no name, and keeps room for what else lies there: the stack, and in a program
@@ -31,14 +31,14 @@ def rooms(board: Target | None, form: str, graph: Graph) -> list[Room]:
     main = board.main_ram
     slowest = board.ram_pieces[-1].kind
     return [
-        Room("", max(0, main.bytes - kept), piece.kind != slowest)
+        FreeRegion("", max(0, main.bytes - kept), piece.kind != slowest)
         if piece == main
-        else Room(piece.name, piece.bytes, piece.kind != slowest)
+        else FreeRegion(piece.name, piece.bytes, piece.kind != slowest)
         for piece in board.ram_pieces
     ]
 
 
-def in_regions(graph: Graph, choices: Choices, whole: Plan, found: list[Room], alignment_bytes: int) -> Plan:
+def in_regions(graph: Graph, choices: Choices, whole: Plan, found: list[FreeRegion], alignment_bytes: int) -> Plan:
     """`whole` in these rooms; as it is where they are none, or together too small."""
     if not found:
         return whole

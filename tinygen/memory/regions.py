@@ -20,7 +20,7 @@ ATTEMPTS = 200
 
 
 @dataclass(frozen=True)
-class Room:
+class FreeRegion:
     """What a region of RAM has for the arena; `fast`, if the processor reaches it sooner than the others."""
 
     region: str
@@ -46,7 +46,7 @@ class _Problem:
     items: Sequence[Item]
     apart: Forbidden
     near: Limits
-    rooms: Sequence[Room]
+    rooms: Sequence[FreeRegion]
 
 
 def divided(
@@ -54,7 +54,7 @@ def divided(
     kernels: Kernels,
     rows: Sequence[Rows | None],
     whole: Plan,
-    rooms: Sequence[Room],
+    rooms: Sequence[FreeRegion],
     alignment_bytes: int,
     work: Sequence[int],
 ) -> Plan:
