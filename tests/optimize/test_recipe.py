@@ -68,9 +68,9 @@ def test_an_empty_recipe_is_the_default_ladder(tmp_path: Path) -> None:
     assert ladder("# nothing yet\n", tmp_path) == default_ladder()
 
 
-def test_the_title_names_teachers_and_changes(tmp_path: Path) -> None:
-    (first,) = ladder("techniques: [distill: {teachers: 3, change: series}]", tmp_path)
-    assert first.title == "distilled student, 50 % of width, 60 epochs, 3 teachers, changed series"
+def test_the_title_names_all_that_is_not_the_default(tmp_path: Path) -> None:
+    (first,) = ladder("techniques: [distill: {teachers: 3, temperature: 1, change: series}]", tmp_path)
+    assert first.title == "distilled student, 50 % of width, 60 epochs, temperature 1, 3 teachers, changed series"
 
 
 def test_the_default_ladder_starts_with_int8_and_tries_nothing_twice() -> None:

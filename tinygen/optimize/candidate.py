@@ -100,4 +100,6 @@ def _shown(name: str, value: Value) -> str:
         return f"{100 * float(value):g} % of width"
     if name == "weights":
         return f"int{value} weights"
+    if name in ("temperature", "alpha", "learning_rate"):
+        return f"{name.replace('_', ' ')} {value:g}"
     return f"{value:g} {name.replace('_', ' ')}"
