@@ -20,7 +20,7 @@ import numpy as np
 
 from tinygen import requantize
 from tinygen.ir import Array
-from tinygen.ops import weighted
+from tinygen.ops import dsp, weighted
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Context
 from tinygen.requantize import Line, Roundings, Steps
@@ -49,6 +49,12 @@ class Finish:
     """uint16 [channels]: FRACTION times the low byte of the offset; None where that is 0 in all channels."""
     shift: Array | None = None
     """[channels]: where there is not one for all; each takes an addend of its own then."""
+
+
+def applies(context: Context, operands: weighted.Operands) -> bool:
+    """Whether the sums of a layer are of 24 bits, and there is a way to store them that is proved exact."""
+    found, scaling = dsp.sums(context, operands), weighted.fixed_point(context, operands)
+    return fits(found) and can_finish(context, scaling, found, lambda: dsp.two_roundings(context, operands, found))
 
 
 def fits(found: Sums) -> bool:

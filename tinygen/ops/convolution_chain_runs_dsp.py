@@ -53,10 +53,7 @@ def applies(context: Context) -> bool:
         return False
     if weighted.activation_range(context) != quant.RANGES["int8"] or not _is_faster(context):
         return False
-    found, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
-    return chains.fits(found) and chains.can_finish(
-        context, scaling, found, lambda: dsp.two_roundings(context, OPERANDS, found)
-    )
+    return chains.applies(context, OPERANDS)
 
 
 def params(context: Context) -> Kernel:

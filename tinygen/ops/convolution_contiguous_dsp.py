@@ -110,10 +110,7 @@ def applies(context: Context) -> bool:
         return False
     if found.cycles(channels) >= FEWER_CYCLES * _paired_cycles(context):
         return False
-    sums, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
-    return chains.fits(sums) and chains.can_finish(
-        context, scaling, sums, lambda: dsp.two_roundings(context, OPERANDS, sums)
-    )
+    return chains.applies(context, OPERANDS)
 
 
 def saved_cycles(context: Context) -> float:

@@ -50,10 +50,7 @@ def applies(context: Context, outputs: int = chains.OUTPUTS) -> bool:
         return False
     if channels >= pointwise_dsp.CHANNELS and pointwise_dsp.cycles(context) < FEWER_CYCLES * _cycles(context, outputs):
         return False
-    found, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
-    return chains.fits(found) and chains.can_finish(
-        context, scaling, found, lambda: dsp.two_roundings(context, OPERANDS, found)
-    )
+    return chains.applies(context, OPERANDS)
 
 
 def params(context: Context) -> Kernel:
