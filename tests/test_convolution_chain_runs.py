@@ -58,6 +58,19 @@ def test_random_shapes(board: str, always: None) -> None:
     assert set(forms(check(build, [board], samples=2), KERNEL)) == {"line", "roundings"}
 
 
+@pytest.mark.parametrize("weight", [None, -128])
+def test_weights_as_they_are_multiplied(weight: int | None, always: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halfwords, which many outputs are worth; one less has bytes."""
+    build = random_layers(50, 3) if weight is None else ModelBuilder()
+    for height in (48, 46):
+        convolution(build, (1, height, 40, 3), 2, (3, 3), (2, 2), y_zero=3, weights=weight, slope=1e-4)
+    functions = [function.values for function in check(build, samples=1).program.functions]
+    assert [values["out_height"] for values in functions if values["halfwords"]] == [24]
+    assert 23 in [values["out_height"] for values in functions]
+    monkeypatch.setattr(convolution_chain_runs_dsp, "HALFWORDS_FROM", 0)
+    assert all(function.values["halfwords"] for function in check(build, samples=1).program.functions)
+
+
 def test_against_the_interpreter(golden: Golden, always: None) -> None:
     build = random_layers(44, 4)
     forms(check(build, samples=1), KERNEL)
@@ -132,7 +145,9 @@ def test_nothing_outside_its_buffers(tmp_path: Path, always: None) -> None:
     check_sanitized(random_layers(7, 6).finish(), tmp_path, "cortex-m4f")
 
 
-def test_every_compiler(tmp_path: Path, always: None) -> None:
+@pytest.mark.parametrize("least", [0, 10**6], ids=["halfwords", "bytes"])
+def test_every_compiler(tmp_path: Path, always: None, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution_chain_runs_dsp, "HALFWORDS_FROM", least)
     build = ModelBuilder()
     convolution(build, (2, 6, 16, 3), 4, (3, 3), (2, 2))
     convolution(build, (1, 5, 9, 2), 2, (2, 3), (1, 1), (1, 1), VALID, y_zero=3)

@@ -116,19 +116,22 @@ def _wrapped(values: Array) -> Array:
     return values.astype(np.int64).astype(np.uint32).view(np.int32)
 
 
-def words(found: Sums, finish: Finish, order: list[tuple[int, int]], firsts: list[int]) -> Array:
+def words(
+    found: Sums, finish: Finish, order: list[tuple[int, int]], firsts: list[int], halfwords: bool = False
+) -> Array:
     """All blocks of two channels, from each of `firsts` on: a run of int32 words for each.
 
     Where the sums of both start; for each step four weights, bytes: of its first input for both channels, then of its
-    second; FRACTION times what is behind the offsets, a halfword each, or their shifts, bytes, and those less 1; then
-    the multiplier of each.
+    second; or `halfwords`: of both inputs for the first channel, then for the second. FRACTION times what is behind the
+    offsets, a halfword each, or their shifts, bytes, and those less 1; then the multiplier of each.
     """
     rows = np.pad(found.rows, ((0, 0), (0, 1)))[:, np.array(order)]
     runs = []
     for first in firsts:
         pair = slice(first, first + 2)
-        bytes_ = rows[pair].transpose(1, 2, 0).reshape(len(order), -1).astype(np.int8)
-        runs += [finish.start[pair], np.ascontiguousarray(bytes_).view("<i4").ravel()]
+        axes, type_ = ((1, 0, 2), "<i2") if halfwords else ((1, 2, 0), "i1")
+        weights = rows[pair].transpose(axes).reshape(len(order), -1).astype(type_)
+        runs += [finish.start[pair], np.ascontiguousarray(weights).view("<i4").ravel()]
         if finish.fraction is not None:
             runs.append(np.ascontiguousarray(finish.fraction[pair].astype("<u2")).view("<i4"))
         if finish.shift is not None:
