@@ -66,11 +66,11 @@ def test_random(op: str, board: str) -> None:
 @pytest.mark.parametrize("extreme", [-128, 127])
 def test_sums_at_their_ends(extreme: int) -> None:
     """The largest window whose sums fit 16 bits, those of which each line does, one whose lines are longer."""
-    shapes = [(1, 15, 17, 8), (1, 16, 16, 5), (1, 2, 255, 4), (1, 1, 256, 4)]
+    shapes = [(1, 15, 17, 8), (1, 16, 16, 5), (1, 2, 255, 4), (1, 1, 256, 4), (1, 16, 8, 9)]
     build = ModelBuilder()
     for shape in shapes:
         pool(build, AVERAGE, shape, shape[1:3])
-    assert templates(build) == [DSP] * 3 + [pool_words.TEMPLATE]
+    assert templates(build) == [DSP] * 3 + [pool_words.TEMPLATE, DSP]
     samples: list[list[Array]] = [[np.full(shape, extreme, np.int8) for shape in shapes]]
     verdict = verify(compiled(build), samples, interpreter=False, board=target.load(BOARDS[0]))
     assert verdict.difference is None, str(verdict.difference)
@@ -87,11 +87,26 @@ def test_every_mean() -> None:
         np.testing.assert_array_equal(means, np.sign(sums) * ((np.abs(sums) + area // 2) // area))
 
 
+@pytest.mark.parametrize("shift", range(1, 8))
+def test_every_mean_by_a_shift(shift: int) -> None:
+    """Of 2 to 128 elements, in the lower lane of a word beside the least and the greatest sum."""
+    area = 1 << shift
+    sums, bias = np.arange(-128 * area, 127 * area + 1), 128 * area
+    wanted = np.sign(sums) * ((np.abs(sums) + area // 2) // area)
+    for upper in (-128, 127):
+        lanes = (sums + bias) + (area * upper + bias << 16)
+        positive = lanes >> shift + 7 & 0x00010001
+        means = (lanes + positive + (area // 2 - 1) * 0x10001) >> shift & 0x00FF00FF
+        assert lanes.max() < 2**32
+        np.testing.assert_array_equal(means & 0xFFFF, wanted + 128)
+        np.testing.assert_array_equal(means >> 16, upper + 128)
+
+
 def test_halves() -> None:
     """Means between two whole numbers, on both sides of zero: here and in the emulator."""
     build = ModelBuilder()
-    shapes = [(1, 2, 20, 8), (1, 4, 36, 5), (1, 6, 40, 4)]
-    for shape, kernel in zip(shapes, ((2, 2), (2, 3), (3, 4)), strict=True):
+    shapes = [(1, 2, 20, 8), (1, 4, 36, 5), (1, 6, 40, 4), (1, 8, 16, 7), (1, 2, 9, 9)]
+    for shape, kernel in zip(shapes, ((2, 2), (2, 3), (3, 4), (8, 16), (2, 1)), strict=True):
         pool(build, AVERAGE, shape, kernel, activation=RELU6, zero_point=-100)
         pool(build, AVERAGE, shape, kernel)
     assert set(templates(build)) == {DSP}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from tinygen import quant
 from tinygen.ops import gather, pool_rows, reduction, window_walk
@@ -12,6 +14,8 @@ from tinygen.ops.window_walk import Span
 
 TEMPLATE = "kernels/pool_2d.dsp.c.j2"
 WORD_BYTES = 4
+MOST_UNROLLED = 4
+"""Elements of a window whose lines compilers print one after another."""
 MOST_AREA = 255
 """Elements whose sum fits 16 bits, whatever their values."""
 MEAN_BITS = 14
@@ -34,7 +38,8 @@ def _params(context: Context, average: bool) -> Kernel:
     values = dict(kernel.values)
     channels = values["channels"]
     lines = average and math.prod(context.attributes.kernel) > MOST_AREA
-    whole_rows = not lines and not values["padded"] and values["kernel_width"] == values["in_width"]
+    flat = values["kernel_width"] == values["in_width"] and values["area"] > MOST_UNROLLED
+    whole_rows = flat and not lines and not values["padded"]
     values |= {
         "lines": lines,
         "words": 2 if channels % (2 * WORD_BYTES) == 0 else 1,
@@ -42,6 +47,7 @@ def _params(context: Context, average: bool) -> Kernel:
         "rows": 1 if whole_rows else values["kernel_height"],
         "columns": values["area"] if whole_rows else values["kernel_width"],
         **mean_values(values["area"]),
+        "mean_shift": _shift(values) if average and not lines else 0,
         "scaled": not lines and not values["padded"],
         "least_word": (values["clamp_min"] & 0xFF) * 0x01010101,
     }
@@ -58,6 +64,13 @@ def mean_values(area: int) -> dict[str, int]:
     """
     multiplier = -(-(1 << 16 + MEAN_BITS) // area)
     return {"mean_bits": MEAN_BITS, "mean_multiplier": multiplier, "mean_addend": 1 << MEAN_BITS - 1}
+
+
+def _shift(values: Mapping[str, Any]) -> int:
+    """By how much a sum is shifted to be a mean that has no limits: 0 where no shift makes it one."""
+    area = int(values["area"])
+    even = area > 1 and area & area - 1 == 0
+    return area.bit_length() - 1 if even and not values["padded"] and not values["clamped"] else 0
 
 
 def _overlap(context: Context, size: int, average: bool) -> Overlap:
