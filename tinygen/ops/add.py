@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise, overlap, pixelwise, scaled_sum
+from tinygen.ops import add_mve, checks, elementwise, overlap, pixelwise, scaled_sum
 from tinygen.ops.scaled_sum import ScaledSum
 from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
 
@@ -105,8 +105,12 @@ def _operand(values: dict[str, Any], zero_point: int, pair: tuple[int, int], lef
     return {**values, "offset": -zero_point, "factor": factor, "multiplier": multiplier, "shift": shift}
 
 
+def _title(sign: int) -> str:
+    return "Sum" if sign > 0 else "Difference"
+
+
 def _params(context: Context, sign: int) -> Kernel:
-    operator, title = ("+", "Sum") if sign > 0 else ("-", "Difference")
+    operator, title = "+" if sign > 0 else "-", _title(sign)
     if not elementwise.is_quantised(context):
         return elementwise.kernel(context, {**elementwise.integer_values(context, operator), "title": title})
 
@@ -150,7 +154,7 @@ def _proved_params(context: Context, sign: int) -> Kernel:
     if found is None:
         raise context.error("a sum without proof has no such kernel")
     low, high = elementwise.limits(context, context.attributes.activation)
-    values = {**elementwise.values(context), "title": "Sum" if sign > 0 else "Difference", "count": context.output.size}
+    values = {**elementwise.values(context), "title": _title(sign), "count": context.output.size}
     values |= {"factors": found.factors, "addend": found.addend, "shift": found.shift}
     return elementwise.kernel(context, {**values, "clamp_min": low, "clamp_max": high})
 
@@ -163,10 +167,13 @@ def _words_params(context: Context, sign: int) -> Kernel:
 
 
 def _variants(sign: int) -> tuple[Variant, ...]:
-    """A table where one input decides; sums proved equal, whole tensors four elements at a time; all others."""
+    """A table where one input decides; sums proved equal, rows or whole tensors in vectors and words; all others."""
+
+    def search(context: Context) -> ScaledSum | None:
+        return _proved(context, sign)
 
     def proved(context: Context) -> bool:
-        return _proved(context, sign) is not None
+        return search(context) is not None
 
     def whole(context: Context) -> bool:
         same = context.input(0).shape == context.input(1).shape
@@ -179,9 +186,11 @@ def _variants(sign: int) -> tuple[Variant, ...]:
     def words_params(context: Context) -> Kernel:
         return _words_params(context, sign)
 
-    table, *others = elementwise.variants("kernels/add.c.j2", "kernels/elementwise_integer.c.j2")
+    *tables, plain, integer = elementwise.variants("kernels/add.c.j2", "kernels/elementwise_integer.c.j2")
+    mve = add_mve.variant(_title(sign), search)
     dsp = Variant("dsp", "kernels/add.dsp.c.j2", frozenset({"dsp"}), whole, words_params)
-    return (table, dsp, Variant("scaled_sum", "kernels/add.scaled_sum.c.j2", when=proved, params=params), *others)
+    scaled = Variant("scaled_sum", "kernels/add.scaled_sum.c.j2", when=proved, params=params)
+    return (*tables, mve, dsp, scaled, plain, integer)
 
 
 def operator(name: str, tflite: str, sign: int) -> OpSpec:

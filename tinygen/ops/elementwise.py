@@ -201,10 +201,10 @@ def is_quantised(context: Context) -> bool:
 
 def variants(template: str, integer_template: str | None = None) -> tuple[Variant, ...]:
     """A table where one int8 input decides, else `template`; int32 through `integer_template` when it has its own."""
-    table = replace(lookup.VARIANTS[0], name="lookup", when=_is_table)
+    tables = lookup.variants("lookup", _is_table)
     if integer_template is None:
-        return (table, Variant("c", template))
-    return (table, Variant("c", template, when=is_quantised), Variant("integer", integer_template))
+        return (*tables, Variant("c", template))
+    return (*tables, Variant("c", template, when=is_quantised), Variant("integer", integer_template))
 
 
 def table_kernel(context: Context, reference: Reference) -> Kernel | None:

@@ -23,7 +23,14 @@ from tinygen.ops.spec import (
 Reference = Callable[[Context, Sequence[Any]], list[Array]]
 """`reference` of an OpSpec; it must take arrays of any shape, whatever the shape of the node's tensors."""
 
-VARIANTS = (Variant("c", "kernels/lookup.c.j2", when=lambda context: not context.wide),)
+
+def variants(name: str, when: Callable[[Context], bool]) -> tuple[Variant, Variant]:
+    """A table's kernels: 16 elements at a time in vectors of Helium, or `name`, one by one."""
+    mve = Variant("lookup.mve", "kernels/lookup.mve.c.j2", frozenset({"mve"}), when)
+    return mve, Variant(name, "kernels/lookup.c.j2", when=when)
+
+
+VARIANTS = variants("c", lambda context: not context.wide)
 
 LOADS = {"int8": "tg_load_s8", "uint8": "tg_load_u8"}
 """Element types that a table can read and write -> what loads them from a table."""
@@ -44,7 +51,7 @@ def check_wide(context: Context) -> None:
 
 def is_table(spec: OpSpec) -> bool:
     """Whether the operator is a table of 8-bit values."""
-    return spec.variants[:1] == VARIANTS
+    return spec.variants[: len(VARIANTS)] == VARIANTS
 
 
 def codes(dtype: str = "int8") -> Array:
@@ -98,7 +105,7 @@ def operator(
     def kernel(context: Context) -> Kernel:
         return params(context, reference)
 
-    variants = VARIANTS if wide is None else (*VARIANTS, wide)
+    kernels = VARIANTS if wide is None else (*VARIANTS, wide)
     return OpSpec(
-        name, tflite, read, check, reference, kernel, elementwise_cost, variants, pixelwise=pixelwise.of_activations
+        name, tflite, read, check, reference, kernel, elementwise_cost, kernels, pixelwise=pixelwise.of_activations
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant, requantize
 from tinygen.ir import Array
-from tinygen.ops import checks, elementwise, pixelwise
+from tinygen.ops import checks, elementwise, mul_mve, pixelwise
 from tinygen.ops.spec import Context, Cost, Kernel, OpSpec, Variant
 from tinygen.requantize import Roundings
 
@@ -83,8 +83,8 @@ def _rounded_params(context: Context) -> Kernel:
 
 
 def _variants() -> tuple[Variant, ...]:
-    """A table where one input decides; two roundings where a product of 64 bits is one instruction; all others."""
-    table, *others = elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2")
+    """A table where one input decides; vectors; two roundings where one instruction makes 64 bits; all others."""
+    *tables, plain, integer = elementwise.variants("kernels/mul.c.j2", "kernels/elementwise_integer.c.j2")
     rounded = Variant(
         "roundings",
         "kernels/mul.roundings.c.j2",
@@ -92,7 +92,7 @@ def _variants() -> tuple[Variant, ...]:
         lambda context: _roundings(context) is not None,
         _rounded_params,
     )
-    return (table, rounded, *others)
+    return (*tables, mul_mve.variant(_scaling), rounded, plain, integer)
 
 
 def cost(context: Context) -> Cost:

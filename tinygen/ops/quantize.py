@@ -130,7 +130,7 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=(
-        Variant("table", "kernels/lookup.c.j2", when=_is_table),
+        *lookup.variants("table", _is_table),
         Variant("reals", "kernels/quantize.c.j2", when=_is_real),
         Variant("c", "kernels/requantize.c.j2"),
     ),
