@@ -136,8 +136,9 @@ def within(model: Model, flash_bytes: int) -> Attempt:
     return made
 
 
-def test_a_limit_is_kept_by_leaner_functions() -> None:
+def test_a_limit_is_kept_by_leaner_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cheapest first, as many as are lacking; below what there are, it is refused."""
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 1)
     model = lines(ModelBuilder())
     most = within(model, 10**6)
     tight = within(model, most.flash_bytes - 300)
