@@ -28,6 +28,7 @@ from tinygen.ops.depthwise_pairs import Row
 from tinygen.ops.folded import folded
 from tinygen.ops.planes import LINE_BITS, OPERANDS, Plane
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
+from tinygen.ops.trimmed import trimmed
 from tinygen.ops.unroll import chunk
 from tinygen.ops.window import convolution_geometry
 
@@ -46,6 +47,8 @@ LINE_KERNEL, MOST_ELEMENTS = (3, 3), 16
 REGISTERS = 14
 POINTERS = 4
 """The registers of the map, the words, the output, and the way from one output to the next."""
+LOAD_CYCLES = 2
+"""Of a word that is loaded alone."""
 MOST_SUMS, LEAST_SUMS = 4, 2
 """Outputs that are computed at once."""
 MOST_HELD = 6
@@ -154,18 +157,31 @@ def _is_full(group: depthwise_pairs.Group) -> bool:
 
 def applies(context: Context) -> bool:
     """One filter for each of four channels or more, no gaps, one multiplication an output, little to print."""
-    context = folded(context)
-    window, depth = convolution_geometry(context), context.input(0).shape[3]
-    if window.dilation != (1, 1) or depth != context.output.shape[3] or depth < LANES:
+    window = convolution_geometry(context)
+    if window.kernel == LINE_KERNEL and window.input[0] * window.input[1] > MOST_ELEMENTS:
         return False
-    if (window.kernel == LINE_KERNEL and window.input[0] * window.input[1] > MOST_ELEMENTS) or not _ways(context):
+    context = _printed(context)
+    if convolution_geometry(context).dilation != (1, 1) or _depth(context) != context.output.shape[3]:
+        return False
+    if _depth(context) < LANES or not _ways(context):
         return False
     return bool(planes.scaling(context, dsp.sums(context, OPERANDS)).values["form"] == "line")
 
 
+def _printed(context: Context) -> Context:
+    """The node as it is computed: without gaps over time, and without taps that never meet the input."""
+    whole = folded(context)
+    rest = trimmed(whole)
+    return rest if _ways(rest) else whole
+
+
+def _depth(context: Context) -> int:
+    return context.input(0).shape[3]
+
+
 def params(context: Context) -> Kernel:
     """Words for each channel behind the number of channels, room for four channels."""
-    context = folded(context)
+    context = _printed(context)
     way, found = _ways(context)[0], dsp.sums(context, OPERANDS)
     x, window, plane = context.input(0), convolution_geometry(context), way.plane
     rule = window_walk.by_planes(context, window, LANES)
@@ -221,13 +237,28 @@ def _registers(way: Way) -> dict[str, Any]:
     """What is in registers beside sums, taps and pointers: the numbers of the channel, words of the input."""
     sums = max(group.outputs for group in way.row.groups)
     free = REGISTERS - POINTERS - way.tap_registers - sums
-    numbers = free >= NUMBERS
+    numbers = free >= NUMBERS and (
+        way.held or _load_cycles(way, free - NUMBERS) <= _load_cycles(way, free) + _number_cycles(way)
+    )
     spare = free - NUMBERS if numbers else free
     words = ["words" if way.held else "x_0", *(f"x_{i + 1}" for i in range(spare))]
     kept = way.held and way.lane_words <= len(words) + 1
     if kept:
         words = [*words, "map"][-way.lane_words :]
     return {"sums": sums, "numbers_held": numbers, "kept": kept, "word_registers": words}
+
+
+def _load_cycles(way: Way, spare: int) -> int:
+    """Of a channel: a word of the input takes a cycle, and one more where none is loaded before it."""
+    words = [(len(group.words), group.rounds) for group in way.row.groups]
+    row = sum(rounds * (count + -(-count // (1 + spare))) for count, rounds in words)
+    return row * sum(part.count * part.taps for part in way.rows)
+
+
+def _number_cycles(way: Way) -> int:
+    """Of a channel whose numbers are loaded for each group of outputs."""
+    groups = sum(group.rounds for group in way.row.groups) * way.plane.down.output
+    return NUMBERS * (1 + LOAD_CYCLES * groups)
 
 
 def _repeated(value: int, bits: int) -> int:
