@@ -6,6 +6,7 @@ inputs, of both halves of a row: one multiplication by a tap is two products, in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,13 @@ MOST_PLANE_BYTES = 2048
 PRODUCTS = (3, 2, 1)
 """Of a row, that are added before lanes are taken apart."""
 WORD_BYTES = 4
+PAIR_CYCLES, LONE_CYCLES, ROW_CYCLES = 177, 101, 20
+"""About what four outputs take, two at the end of an odd row, and a row of outputs beside them."""
+WORD_CYCLES, COPY_ROW_CYCLES = 8.5, 20
+"""The same of a word that is copied, and of a row of them."""
+MAIN_BYTES, ROWS_BYTES, PAIRS_BYTES, LONE_BYTES, RING_BYTES = 300, 130, 260, 180, 190
+"""About the code of a function: around its rows; of rows for a number of products, with words two at a time, with lone
+ones; of rows that take turns in scratch."""
 
 
 def applies(context: Context) -> bool:
@@ -52,18 +60,39 @@ def rows(context: Context) -> Rows | None:
     return planes.rows(context, _kernel(context, by_row=True), TEMPLATE, CHANNEL_CYCLES, COPY_CYCLES, COPY_CYCLES)
 
 
+def cycles(context: Context) -> float:
+    """About what a channel takes."""
+    window = convolution_geometry(context)
+    down, along = (1, 0) if _is_turned(window) else (0, 1)
+    halves, rows = _halves(window, along), window.output[down]
+    words = halves["upper_end"] - halves["upper"] + halves["lower_end"] - halves["upper_end"]
+    outputs = halves["pairs"] // 2 * PAIR_CYCLES + halves["pairs"] % 2 * LONE_CYCLES + ROW_CYCLES
+    copied = _down(window, down)["inside"] * (COPY_ROW_CYCLES + WORD_CYCLES * words)
+    again = 0 if _is_whole(window, down, halves) else rows * CHANNEL_CYCLES
+    return CHANNEL_CYCLES + rows * outputs + copied + again
+
+
+def code_bytes(context: Context) -> int:
+    """About what its function takes."""
+    window = convolution_geometry(context)
+    down, along = (1, 0) if _is_turned(window) else (0, 1)
+    halves = _halves(window, along)
+    ways = (PAIRS_BYTES if halves["pairs"] > 1 else 0) + (LONE_BYTES if halves["pairs"] % 2 else 0)
+    forms = len(np.unique(products_of(_taps(dsp.sums(context, OPERANDS), _is_turned(window)))))
+    return MAIN_BYTES + forms * (ROWS_BYTES + ways) + (0 if _is_whole(window, down, halves) else RING_BYTES)
+
+
 def _kernel(context: Context, by_row: bool) -> Kernel:
     x, window, found = context.input(0), convolution_geometry(context), dsp.sums(context, OPERANDS)
     floored = _line(context, found)
     assert floored is not None  # proved by applies
     line = floored.line
-    turned = not by_row and window.output[0] > window.output[1]
+    turned = not by_row and _is_turned(window)
     down, along = (1, 0) if turned else (0, 1)
     depth, steps = x.shape[3], (x.shape[2] * x.shape[3], x.shape[3])
     out_steps = context.output.shape[2] * depth, depth
-    filters = found.rows.reshape(depth, ROWS, ROWS)
-    taps = np.ascontiguousarray(filters.transpose(0, 2, 1) if turned else filters)
-    halves, products = _halves(window, along), _products(taps)
+    taps = _taps(found, turned)
+    halves, products = _halves(window, along), products_of(taps)
     limits = weighted.activation_range(context)
     values: dict[str, Any] = {
         **window.values(),
@@ -86,12 +115,33 @@ def _kernel(context: Context, by_row: bool) -> Kernel:
     weights = np.column_stack([taps.reshape(depth, TAPS), products]).astype(np.int8)
     scales = np.column_stack([line.words, floored.threshold]).astype(np.int32)
     constants = Constant("weights", weights), Constant("scales", scales)
-    lines = (window.output[down] - 1) * window.stride[0] + ROWS
-    whole = not by_row and lines * halves["reach"] * WORD_BYTES <= MOST_PLANE_BYTES
+    lines = _lines(window, down)
+    whole = not by_row and _is_whole(window, down, halves)
     rule = window_walk.by_planes(context, window) if whole else window_walk.by_rows_of_planes(context, window, turned)
     values |= {"whole": whole, "ring": not whole and not by_row, "lines": lines if whole else ROWS}
     values |= {"by_row": by_row, "apart": planes.row_words(context) if by_row else window_walk.words(rule, depth)}
     return Kernel(values, (0,), constants, values["lines"] * halves["reach"] * WORD_BYTES, (rule,))
+
+
+def _is_turned(window: Geometry) -> bool:
+    """Whether a row of scratch is a column of the input."""
+    return window.output[0] > window.output[1]
+
+
+def _is_whole(window: Geometry, down: int, halves: Mapping[str, int]) -> bool:
+    """Whether scratch has room for all rows of a channel."""
+    return _lines(window, down) * halves["reach"] * WORD_BYTES <= MOST_PLANE_BYTES
+
+
+def _lines(window: Geometry, axis: int) -> int:
+    """Rows under all rows of outputs."""
+    return (window.output[axis] - 1) * window.stride[axis] + ROWS
+
+
+def _taps(found: Sums, turned: bool) -> Array:
+    """[channels, 3, 3] as the rows lie in scratch."""
+    filters: Array = found.rows.reshape(-1, ROWS, ROWS)
+    return np.ascontiguousarray(filters.transpose(0, 2, 1) if turned else filters)
 
 
 def _halves(window: Geometry, axis: int) -> dict[str, int]:
@@ -114,7 +164,7 @@ def _halves(window: Geometry, axis: int) -> dict[str, int]:
 
 def _down(window: Geometry, axis: int) -> dict[str, int]:
     """Rows of inputs and of outputs; where all are in scratch, the first there that has inputs and how many have."""
-    lines = (window.output[axis] - 1) * window.stride[axis] + ROWS
+    lines = _lines(window, axis)
     pad, size = window.pad[axis], window.input[axis]
     return {"pad": pad, "size": size, "inside": min(size, lines - pad), "output": window.output[axis]}
 
@@ -124,8 +174,8 @@ def _halves_meet(window: Geometry) -> bool:
     return all(half["lower"] <= half["upper_end"] for half in (_halves(window, axis) for axis in range(2)))
 
 
-def _products(taps: Array) -> Array:
-    """[channels]: how many products of a row may be added, whatever the inputs: an int16 holds them."""
+def products_of(taps: Array) -> Array:
+    """[channels] of taps [channels, rows, 3]: how many products of a row an int16 holds, whatever the inputs."""
     rows = taps.astype(np.int64)
     found = np.ones(len(rows), np.int64)
     for count in sorted(PRODUCTS):
