@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import pool_dsp, pool_rows, pool_words, reduction
+from tinygen.ops import pool_dsp, pool_mve, pool_rows, pool_words, reduction
 from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, Variant, elementwise_cost
 from tinygen.ops.window import patches
 
@@ -41,6 +41,7 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=(
+        pool_mve.variant(average=True),
         pool_dsp.variant(average=True),
         *pool_words.VARIANTS,
         Variant("c", reduction.POOL_TEMPLATE, rows=rows),

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import Array
-from tinygen.ops import pool_dsp, pool_rows, reduction
+from tinygen.ops import pool_dsp, pool_mve, pool_rows, reduction
 from tinygen.ops.spec import Context, Kernel, OpSpec, Rows, Variant, elementwise_cost
 from tinygen.ops.window import patches
 
@@ -40,6 +40,7 @@ SPEC = OpSpec(
     params=params,
     cost=elementwise_cost,
     variants=(
+        pool_mve.variant(average=False),
         pool_dsp.variant(average=False),
         Variant("c", reduction.POOL_TEMPLATE, rows=rows),
     ),
