@@ -12,13 +12,20 @@ import pytest
 from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, compiled, forms
 from tests.modelbuilder import ModelBuilder
 from tests.oracles import check_model
+from tinygen.ops import matrix_chain_dsp
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
-pytestmark = pytest.mark.usefixtures("every_function")
+pytestmark = pytest.mark.usefixtures("every_function", "pairs_only")
 
 KERNEL = "tg_matrix_vector_dsp_s8"
 ROWS_KERNEL = "tg_fully_connected_pointwise_dsp_s8"
+
+
+@pytest.fixture
+def pairs_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte pairs also where chains of four channels are faster."""
+    monkeypatch.setattr(matrix_chain_dsp, "pairs_fit", lambda found: False)
 
 
 def dense(

@@ -23,7 +23,7 @@ from tinygen.verify.compare import verify
 from tinygen.verify.samples import random_samples
 
 CHAIN = "kernels/conv_2d.chain.dsp.c.j2"
-MATRIX, PLAIN = "kernels/matrix_vector.dsp.c.j2", "kernels/fully_connected.c.j2"
+MATRIX, PLAIN = "kernels/matrix_vector.chain.dsp.c.j2", "kernels/fully_connected.c.j2"
 
 
 def templates(result: Compiled) -> list[str]:

@@ -384,7 +384,7 @@ def test_json() -> None:
     times = {"milliseconds", "milliseconds_zero_wait", "milliseconds_without_prefetch"}
     assert set(found["total"]) == counted | times | {"macs"}
     assert [layer["layer"] for layer in found["layers"]] == list(range(7))
-    assert [layer["kernel"] for layer in found["layers"]][-2:] == ["matrix_vector.dsp", "softmax"]
+    assert [layer["kernel"] for layer in found["layers"]][-2:] == ["matrix_vector.chain.dsp", "softmax"]
     total, flash = found["total"], found["flash"]
     for key in ("macs", "cycles", "instructions", "flash_read_bytes", "stall_cycles", "unaided_stall_cycles"):
         assert total[key] == sum(layer[key] for layer in found["layers"])

@@ -23,6 +23,7 @@ from tinygen.ops import (
     convolution_widened_v6m,
     fully_connected_dsp,
     lanes_v7m,
+    matrix_chain_dsp,
     matrix_few,
     matrix_few_dsp,
     matrix_int16_dsp,
@@ -135,6 +136,20 @@ VARIANTS = (
         "kernels/matrix_vector.sparse.dsp.c.j2",
         compressed_dsp.vector_is_sparse,
         compressed_dsp.sparse_vector,
+    ),
+    pointwise_variant(
+        "dsp",
+        "one_pixel_chain_dsp",
+        matrix_chain_dsp.TEMPLATE,
+        matrix_chain_dsp.applies,
+        matrix_chain_dsp.params,
+    ),
+    pointwise_variant(
+        "dsp",
+        "one_pixel_direct_chain_dsp",
+        matrix_chain_dsp.TEMPLATE,
+        matrix_chain_dsp.direct_applies,
+        matrix_chain_dsp.direct_params,
     ),
     pointwise_variant(
         "dsp",

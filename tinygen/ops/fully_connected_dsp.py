@@ -18,6 +18,7 @@ from tinygen.ops.byte_pairs import Finish
 from tinygen.ops.dsp import Sums
 from tinygen.ops.spec import Constant, Context, Kernel, Overlap
 from tinygen.quant import Numerics
+from tinygen.requantize import Steps
 
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
 MOST_CHANNELS, LEAST_CHANNELS = 8, 4
@@ -103,7 +104,7 @@ def _kernel(context: Context, direct: bool) -> Kernel:
     channels, depth = found.rows.shape
     size = block_size(channels)
     blocks = byte_pairs.words(found, finish, order(depth), size)
-    layer, shared = _layer(finish)
+    layer, shared = layer_words(finish.values)
     words = np.concatenate([np.array([depth, channels, blocks.size, *layer], np.int32), blocks])
     values = {"block": size, "units": _units(channels, depth), "layer_words": 3 + len(layer), "finish": shared}
     return Kernel({**values, "direct": direct}, (0,), (Constant("words", words),))
@@ -115,9 +116,8 @@ def order(depth: int) -> list[tuple[int, int]]:
     return [(first if first < depth else -1, second if second < depth else -1) for first, second in steps]
 
 
-def _layer(finish: Finish) -> tuple[list[int], Mapping[str, Any]]:
+def layer_words(values: Mapping[str, Any]) -> tuple[list[int], Mapping[str, Any]]:
     """What is one number for all channels: as words, and the rest with the places of these, for layers to share."""
-    values = finish.values
     if values["multiplier"] is None:
         return [], values
     places = {"addend": "layer[3]", "multiplier": "layer[4]", "right": "layer[5]", "shift": None}
@@ -136,8 +136,16 @@ def block_size(channels: int) -> int:
 
 
 def storing(context: Context, found: Sums) -> Finish | None:
+    """How sums are stored, if there is a way that is proved exact."""
+    scaling = None if _is_real(context) else weighted.fixed_point(context, OPERANDS)
+    shared = len(weighted.scales(context, OPERANDS)) == 1
+    return byte_pairs.finish(context, scaling, found, steps(context, found), shared)
+
+
+def steps(context: Context, found: Sums) -> Steps:
     """FULLY_CONNECTED is scaled in float64 by TensorFlow Lite's reference, all else in fixed point."""
-    single = context.node.op == "fully_connected" and context.numerics is Numerics.TFLITE
-    steps = (dsp.one_rounding if single else dsp.two_roundings)(context, OPERANDS, found)
-    scaling = None if single else weighted.fixed_point(context, OPERANDS)
-    return byte_pairs.finish(context, scaling, found, steps, shared=len(weighted.scales(context, OPERANDS)) == 1)
+    return (dsp.one_rounding if _is_real(context) else dsp.two_roundings)(context, OPERANDS, found)
+
+
+def _is_real(context: Context) -> bool:
+    return context.node.op == "fully_connected" and context.numerics is Numerics.TFLITE
