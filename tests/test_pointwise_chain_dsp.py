@@ -70,6 +70,15 @@ def test_layers_of_many_outputs_have_functions_of_their_own() -> None:
     assert sorted(values["inputs"] or 0 for values in functions.values()) == [0, 8]
 
 
+@pytest.mark.parametrize("channels", [1364, 1366])
+def test_pixels_too_far_apart_for_a_function_of_their_own(own: bool, channels: int) -> None:
+    """A store reaches 4,095 bytes."""
+    build = ModelBuilder()
+    pointwise(build, (1, 1, 4, 4), channels)
+    [function] = check(build, samples=1).program.functions
+    assert function.values["channels"] == (1364 if own and channels == 1364 else None)
+
+
 @pytest.mark.parametrize("spread", [1.0, 40.0])
 def test_outputs_of_both_signs(spread: float, own: bool) -> None:
     """One shift for the layer, or one for each channel."""

@@ -127,7 +127,7 @@ def params(context: Context) -> Kernel:
     channels = context.output.shape[3]
     order, firsts = byte_pairs.in_order_of_bytes(found.inputs), pointwise_chain_dsp.block_starts(channels)
     blocks = chains.words(sums, finish, order, firsts)
-    sizes = [found.step, found.inputs, channels, blocks.size // len(firsts), blocks.size]
+    sizes = [found.step, found.inputs, channels]
     rule = _rule(found, channels, context)
     pairs_bytes = (OUTPUTS - 1) * len(order) * WORD_BYTES
     values = {

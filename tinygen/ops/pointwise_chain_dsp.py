@@ -27,12 +27,14 @@ ROUND_STEPS = 16
 STEP_BYTES = {4: 48, 5: 60}
 """Of a step, by the pixels of a chain: 12 or 15 instructions of 4 bytes."""
 OWN_OUTPUTS = 2**14
-"""A layer of so many has a function of its own: about 15 cycles less for each eight outputs."""
-OWN_CYCLES = 15
-"""What such a function takes less for a block."""
+"""A layer of so many may have a function of its own, if that saves enough for its bytes."""
+MOST_OWN_CHANNELS = 4096 // (chains.OUTPUTS - 1)
+"""Of a layer with a function of its own: a store has 12 bits for how far it is from the first pixel's."""
+OWN_BLOCK_CYCLES, OWN_CHAIN_CYCLES = 5, 46
+"""What such a function takes less for a block, and for all blocks of four pixels."""
 OWN_BYTES, SHARED_BYTES = 430, 1580
 """About those of such a function beside its steps, and of one for all sizes."""
-STEP_CYCLES, STORE_CYCLES = {4: 13, 5: 17}, {4: 65, 5: 80}
+STEP_CYCLES, STORE_CYCLES = {4: 13, 5: 17}, {4: 56, 5: 71}
 """Of a block, by the pixels of a chain."""
 FEWER_CYCLES = 0.85
 """Pairs of pixels must take less than so much of that to be worth code of their own."""
@@ -71,7 +73,8 @@ def own_bytes(context: Context) -> int:
 
 def shared_cycles(context: Context) -> float:
     """About what a layer takes more without a function of its own."""
-    return OWN_CYCLES * context.output.size / (chains.OUTPUTS * CHANNELS)
+    _, channels, pixels = _sizes(context)
+    return pixels / chains.OUTPUTS * (OWN_CHAIN_CYCLES + -(-channels // CHANNELS) * OWN_BLOCK_CYCLES)
 
 
 def shared_rows(context: Context) -> Rows | None:
@@ -96,8 +99,12 @@ def rows(context: Context, may_own: bool = True) -> Rows | None:
 
 
 def _has_own(context: Context, outputs: int) -> bool:
-    """Whether a layer of so many outputs has a function of its own: if it leaves no pixel over."""
-    return outputs >= OWN_OUTPUTS and _sizes(context)[2] % chains.OUTPUTS == 0
+    """Whether a layer of so many outputs has a function of its own: not where one stores too far from the next.
+
+    It leaves no pixel over.
+    """
+    _, channels, pixels = _sizes(context)
+    return outputs >= OWN_OUTPUTS and pixels % chains.OUTPUTS == 0 and channels <= MOST_OWN_CHANNELS
 
 
 def _rows_by_twos(context: Context, row: Context) -> Rows | None:
@@ -120,19 +127,19 @@ def _kernel(context: Context, outputs: int, own: bool) -> Kernel:
     depth, channels, pixels = _sizes(context)
     order, firsts = byte_pairs.in_order_of_bytes(depth), block_starts(channels)
     blocks = chains.words(found, finish, order, firsts)
-    sizes = [pixels, depth, channels, blocks.size // len(firsts), blocks.size]
+    sizes = [] if own else [pixels, depth, channels]
     words = np.concatenate([sizes, blocks]).astype(np.int32)
     values = {
         "outputs": outputs,
         "finish": {**finish.values, "fraction": finish.fraction is not None},
-        **(_own_values(context) if own else _shared_values(outputs)),
+        **(_own_values(context, blocks.size, len(firsts)) if own else _shared_values(outputs)),
     }
     scratch_bytes = (outputs - 1) * len(order) * WORD_BYTES
     rule, room = _rule(pixels, outputs, depth, channels), _room(pixels, outputs, depth)
     return Kernel(values, (0,), (Constant("words", words),), scratch_bytes, (rule,), room)
 
 
-def _own_values(context: Context) -> dict[str, Any]:
+def _own_values(context: Context, words: int, blocks: int) -> dict[str, Any]:
     depth, channels, pixels = _sizes(context)
     steps = -(-depth // 2)
     return {
@@ -140,6 +147,8 @@ def _own_values(context: Context) -> dict[str, Any]:
         "channels": channels,
         "pixels": pixels,
         "steps": steps,
+        "words": words,
+        "block_words": words // blocks,
         **pointwise_dsp.loop(steps - 1, ROUND_STEPS),
     }
 
