@@ -14,6 +14,7 @@ from tests.modelbuilder import ModelBuilder
 from tests.overlap_harness import layers
 from tests.rows_harness import check_rows
 from tests.test_generated_c import check_sanitized
+from tinygen import leaner
 from tinygen.driver import Compiled
 from tinygen.ops import depthwise_pairs_dsp, depthwise_taps_dsp
 from tinygen.quant import Numerics
@@ -27,7 +28,8 @@ SLIDE, LINE, SHARED, STRIDED, TAPS, WINDOW, WINDOW_IN_C, V7M = (
 
 @pytest.fixture(autouse=True)
 def _no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These kernels also where that of small maps, or that of large windows, would take their layers."""
+    """These kernels also where that of small maps, of large windows, or of all sizes would take their layers."""
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 0)
     for module in (depthwise_pairs_dsp, depthwise_taps_dsp):
         monkeypatch.setattr(module, "MOST_PRODUCTS", 0)
 

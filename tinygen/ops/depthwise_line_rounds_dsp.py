@@ -7,12 +7,9 @@ the last is computed by the instructions for all others.
 
 from __future__ import annotations
 
-import numpy as np
-
-from tinygen.ops import depthwise_line_dsp, depthwise_steps, dsp, planes
+from tinygen.ops import depthwise_line_dsp, depthwise_steps
 from tinygen.ops.depthwise_line_shared_dsp import BORDER
-from tinygen.ops.planes import OPERANDS
-from tinygen.ops.spec import Constant, Context, Kernel, Overlap
+from tinygen.ops.spec import Context, Kernel, Overlap
 from tinygen.ops.window import convolution_geometry
 
 TEMPLATE = "kernels/depthwise_conv_2d.line.rounds.dsp.c.j2"
@@ -37,21 +34,9 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Records behind the numbers of channels, columns and rows."""
-    plane = next(way for way in planes.planes(convolution_geometry(context)) if not way.turned)
-    found = dsp.sums(context, OPERANDS)
-    scaled = planes.scaling(context, found)
-    start, multiplier = (constant.data for constant in scaled.constants)
-    records = depthwise_steps.records(planes.filters(found, plane), start, multiplier)
-    _, rows, columns, channels = context.input(0).shape
-    values = {
-        "scaling": scaled.values,
-        "fill": context.input(0).zero_point,
-        "round": _round(columns),
-        "record_bytes": depthwise_steps.RECORD_BYTES,
-    }
-    line_bytes = plane.along.reach * depthwise_steps.WORD_BYTES
-    words = np.concatenate([np.array([channels, columns, rows], "<i4").view(np.int8), records.data.ravel()])
-    return Kernel(values, (0,), (Constant("records", words),), line_bytes, (Overlap(0, exact=(0,)),))
+    columns = context.input(0).shape[2]
+    line_bytes = (columns + 2) * depthwise_steps.WORD_BYTES
+    return depthwise_steps.sized_kernel(context, _round(columns), line_bytes, Overlap(0, exact=(0,)))
 
 
 def extra_cycles(context: Context) -> float:

@@ -6,11 +6,8 @@ half a register: a cycle more for each output, and one function in place of one 
 
 from __future__ import annotations
 
-import numpy as np
-
-from tinygen.ops import depthwise_line_dsp, depthwise_steps, dsp, planes
-from tinygen.ops.planes import OPERANDS
-from tinygen.ops.spec import Constant, Context, Kernel, Overlap
+from tinygen.ops import depthwise_line_dsp, depthwise_steps
+from tinygen.ops.spec import Context, Kernel, Overlap
 from tinygen.ops.window import convolution_geometry
 
 TEMPLATE = "kernels/depthwise_conv_2d.line.shared.dsp.c.j2"
@@ -33,25 +30,15 @@ def applies(context: Context) -> bool:
 
 def params(context: Context) -> Kernel:
     """Records behind the numbers of channels and of rows; what is printed depends on neither."""
-    plane = next(way for way in planes.planes(convolution_geometry(context)) if not way.turned)
-    found = dsp.sums(context, OPERANDS)
-    scaled = planes.scaling(context, found)
-    start, multiplier = (constant.data for constant in scaled.constants)
-    records = depthwise_steps.records(planes.filters(found, plane), start, multiplier)
+    plane = depthwise_steps.plane_of(context)
     _, height, columns, channels = context.input(0).shape
-    sizes = np.array([channels, height], "<i4").view(np.int8)
+    scaling, records = depthwise_steps.records_of(context, [channels, height])
     values = {
-        "scaling": scaled.values,
+        "scaling": scaling.values,
         "fill": context.input(0).zero_point,
         "columns": columns,
         "walk": depthwise_steps.walk(plane.along, 1, 1, plane.along.reach).tail,
         "record_bytes": depthwise_steps.RECORD_BYTES,
     }
     line_bytes = plane.along.reach * depthwise_steps.WORD_BYTES
-    return Kernel(
-        values,
-        (0,),
-        (Constant("records", np.concatenate([sizes, records.data.ravel()])),),
-        line_bytes,
-        (Overlap(0, exact=(0,)),),
-    )
+    return Kernel(values, (0,), (records,), line_bytes, (Overlap(0, exact=(0,)),))

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.ir import Array
+from tinygen.ops import dsp, planes
 from tinygen.ops.depthwise_dsp import MOST_OFFSET
-from tinygen.ops.planes import Axis
-from tinygen.ops.spec import Constant
+from tinygen.ops.planes import OPERANDS, Axis, Plane, Scaling
+from tinygen.ops.spec import Constant, Context, Kernel, Overlap
 from tinygen.ops.unroll import chunk
+from tinygen.ops.window import convolution_geometry
 
 WORD_BYTES = 4
 RECORD_BYTES = 17
@@ -108,6 +110,34 @@ def _column(along: Axis, index: int, behind: int, read_bytes: int, stored_bytes:
         begun is not None,
         index % UNIT if along.stride == 1 else 0,
     )
+
+
+def plane_of(context: Context) -> Plane:
+    """The channels as they lie, rows along the width."""
+    return next(way for way in planes.planes(convolution_geometry(context)) if not way.turned)
+
+
+def records_of(context: Context, sizes: list[int]) -> tuple[Scaling, Constant]:
+    """How the sums of such a plane are scaled; and the records of all channels behind `sizes`, int32."""
+    found = dsp.sums(context, OPERANDS)
+    scaling = planes.scaling(context, found)
+    start, multiplier = (constant.data for constant in scaling.constants)
+    of_channels = records(planes.filters(found, plane_of(context)), start, multiplier)
+    words = np.array(sizes, "<i4").view(np.int8)
+    return scaling, Constant(of_channels.role, np.concatenate([words, of_channels.data.ravel()]))
+
+
+def sized_kernel(context: Context, outputs: int, scratch_bytes: int, rule: Overlap) -> Kernel:
+    """The kernel of such a plane whose sizes are among its words, in rounds of so many outputs."""
+    _, rows, columns, channels = context.input(0).shape
+    scaling, words = records_of(context, [channels, columns, rows])
+    values = {
+        "scaling": scaling.values,
+        "fill": context.input(0).zero_point,
+        "round": outputs,
+        "record_bytes": RECORD_BYTES,
+    }
+    return Kernel(values, (0,), (words,), scratch_bytes, (rule,))
 
 
 def records(filters: Array, start: Array, multiplier: Array) -> Constant:

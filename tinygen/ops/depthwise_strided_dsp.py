@@ -18,6 +18,8 @@ from tinygen.ops.window import convolution_geometry
 TEMPLATE = "kernels/depthwise_conv_2d.strided.dsp.c.j2"
 MOST_COLUMNS = 12
 """Of a row that are printed one after another; more become rounds."""
+CODE_BYTES = 640
+"""About those of its function."""
 STRIDE, TAPS = 2, 3
 MOST_TALL = 4
 """Times as high as wide that a map may be: each row has its price."""
