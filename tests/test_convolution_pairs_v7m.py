@@ -18,7 +18,7 @@ from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v7m import BOARD, CONVOLUTION, MATRIX, check, templates, values
 from tinygen.ir import Array
-from tinygen.ops import pair_blocks_v7m
+from tinygen.ops import convolution_pairs_v7m, pair_blocks_v7m
 from tinygen.verify.golden import Golden
 
 
@@ -151,6 +151,30 @@ def test_layers_of_all_shapes_share_a_kernel() -> None:
         convolution(build, (1, 9, 9, depth), 8)
         dense(build, depth, 8, 4)
     assert len(compiled(build, BOARD).program.functions) == 1
+
+
+def test_two_outputs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of outputs, pairs that are split, gaps along lines, outputs of one sign and of both; rows of them."""
+    monkeypatch.setattr(convolution_pairs_v7m, "at_once", lambda context: convolution_pairs_v7m.FEW_PIXELS)
+    build = ModelBuilder(np.random.default_rng(9))
+    for pixels, y_zero in ((2, -128), (3, 3), (4, 3), (5, -128), (33, -128)):
+        pointwise(build, (1, 1, pixels, 40), 6, slope=5e-3, y_zero=y_zero)
+    convolution(build, (1, 7, 9, 5), 8, dilation=(2, 2))
+    windows(build, 4)
+    functions = [each for each in check(build, 2).program.functions if each.template == CONVOLUTION]
+    assert {each.values["pixels"] for each in functions} == {2}
+    assert {each.values["form"] for each in functions} == {"line", "roundings"}
+    check_rows(layers(build.finish(), BOARD))
+
+
+def test_outputs_at_a_time() -> None:
+    """Three; two where a large layer, or all layers of a network, take less time with that: each has a function."""
+    many, few, small = ((1, 24, 24, 16), 16), ((1, 16, 16, 32), 32), ((1, 4, 4, 16), 8)
+    for layers_of, wanted in (([many], {3}), ([few], {2}), ([many, few], {2, 3}), ([small], {2}), ([many, small], {3})):
+        build = ModelBuilder()
+        for shape, filters in layers_of:
+            convolution(build, shape, filters, slope=1e-3)
+        assert {v["pixels"] for v in values(compiled(build, BOARD), CONVOLUTION)} == wanted
 
 
 def windows(build: ModelBuilder, count: int) -> None:

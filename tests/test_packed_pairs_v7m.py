@@ -113,7 +113,7 @@ def test_rows_and_parts_of_them() -> None:
 
 
 def test_rows_of_one_output_with_weights_of_bytes() -> None:
-    """A lone output has windows no bytes apart, and is written twice to one place; it is limited all the same."""
+    """A lone output has windows no bytes apart, and is written more than once; it is limited all the same."""
     build = ModelBuilder()
     convolution(build, (1, 7, 1, 6), 4, (3, 1), slope=2e-3)
     convolution(build, (1, 9, 1, 4), 3, (2, 1), (2, 2), activation=RELU6, slope=0.05)
@@ -126,7 +126,7 @@ def test_outputs_over_inputs() -> None:
     build = ModelBuilder(np.random.default_rng(8))
     for depth, filters in ((9, 20), (30, 8), (12, 12), (200, 64)):
         weights = narrow(build, filters, 1, 1, depth)
-        pointwise(build, (1, 7, 5, depth), filters, y_zero=3, slope=0.02 / depth, weights=weights)
+        pointwise(build, (1, 7, 7, depth), filters, y_zero=3, slope=0.02 / depth, weights=weights)
     for depth in (4, 7):
         convolution(build, (1, 8, 9, depth), 6, y_zero=3, slope=2e-3, weights=narrow(build, 6, 3, 3, depth))
     assert check_tight(packed(build), distances=[at_most], samples=3) >= 4
@@ -143,7 +143,7 @@ def test_one_weight_too_large_keeps_bytes() -> None:
 
 def test_what_is_saved_and_what_speed_keeps() -> None:
     build = ModelBuilder()
-    pointwise(build, (1, 4, 4, 128), 128, weights=narrow(build, 128, 1, 1, 128), slope=1e-3)
+    pointwise(build, (1, 6, 6, 128), 128, weights=narrow(build, 128, 1, 1, 128), slope=1e-3)
     small, fast = (compiled(build, BOARD, goal) for goal in (Optimize.COMPACT, Optimize.SPEED))
     assert constant_bytes(fast) - constant_bytes(small) == 128 * 128 // 2
     assert set(templates(fast)) == {"conv_2d.pairs.v7m"}

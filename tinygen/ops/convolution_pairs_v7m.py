@@ -37,22 +37,28 @@ from tinygen.ops.window import Geometry, convolution_geometry
 TEMPLATE = "kernels/conv_2d.pairs.v7m.c.j2"
 CONVOLUTION = weighted.Operands(channel_axis=0)
 FULLY_CONNECTED = weighted.Operands(channel_axis=0, offset_weights=True)
-PIXELS = 2
-"""Of each channel of a block: four sums."""
+PIXELS, FEW_PIXELS = 3, 2
+"""Of each channel of a block: six sums; four, where rows have so few that it is faster."""
+CODE_BYTES = {3: 2400, 2: 1900}
+"""About those of a function."""
+LEAST_SAVED = 60_000
+"""Cycles that a layer must save to have the function for few: thirty for each of its bytes."""
 UNROLLED = 16
 """Steps that are printed one after another; more become a loop."""
 WORD_BITS = 32
-MOST_PART_BYTES = 2048
+EXTRA_WORDS = 2
+"""Of a pair that is split, in scratch."""
+MOST_PART_BYTES = 2304
 """Of the pixels of a 1x1 convolution that are computed at a time."""
 LEAST_OUTPUTS = 2
 """Of a channel: fewer are not worth spreading its weights."""
-STEP_CYCLES, BLOCK_CYCLES, SPREAD_CYCLES = 15, 90, 2.1
-"""About what these take: a pair of inputs of four outputs, its share of extra ones in it; their rest; a weight."""
+STEP_CYCLES, BLOCK_CYCLES, SPREAD_CYCLES = {3: 20.5, 2: 14.1}, {3: 105, 2: 90}, 2.1
+"""About what these take: a pair of inputs of a block, its share of extra ones in it; the rest of a block; a weight."""
 COLUMN_CYCLES, BYTE_CYCLES, WORD_CYCLES = 14, 7, 3
 """The same of a column's row in scratch, and of an input there, copied as a byte or in a word."""
 PRODUCT_CYCLES, OUTPUT_CYCLES = 2.75, 20
 """About what a product and an output take where one output is computed after another."""
-PART_CYCLES = 60
+PART_CYCLES = 150
 """About what it takes more to begin with another part of a row, for each block of channels."""
 
 
@@ -96,80 +102,123 @@ def _fits(context: Context, operands: weighted.Operands) -> bool:
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, those of the layer with its blocks, its weights, and room for a row of outputs."""
+    return _params(context, at_once(context))
+
+
+def two_params(context: Context) -> Kernel:
+    """The same, two outputs at a time."""
+    return _params(context, FEW_PIXELS)
+
+
+def _params(context: Context, pixels: int) -> Kernel:
     if _is_flat(context):
-        return _pixels(context, CONVOLUTION)
-    layout, window = _best(context), _window(context)
-    kernel = _kernel(context, CONVOLUTION, layout, layout.along.output, by_row=False)
+        return _pixels(context, CONVOLUTION, pixels)
+    layout, window = _best(context, pixels), _window(context)
+    kernel = _kernel(context, CONVOLUTION, layout, layout.along.output, pixels, by_row=False)
     return replace(kernel, overlaps=(window_walk.by_rows(context, window, layout.turned, _groups(context)),))
 
 
 def rows_params(context: Context) -> Kernel:
     """The same of a fully connected layer."""
-    return _pixels(context, FULLY_CONNECTED)
+    return _pixels(context, FULLY_CONNECTED, at_once(context))
+
+
+def at_once(context: Context) -> int:
+    """Outputs of a block: few where that alone is worth a function of its own."""
+    return FEW_PIXELS if two_cycles(context) < -LEAST_SAVED else PIXELS
+
+
+def code_bytes(context: Context) -> int:
+    """About those of its function."""
+    return CODE_BYTES[at_once(context)]
+
+
+def two_cycles(context: Context) -> float:
+    """About what it takes more with two outputs at a time."""
+    return _layer_cycles(context, FEW_PIXELS) - _layer_cycles(context, PIXELS)
 
 
 def pixel_rows(context: Context) -> Rows | None:
     """A row of a 1x1 convolution, by the same kernel; output by output where it is too short for its weights."""
+    return _pixel_rows(context, at_once(context))
+
+
+def two_pixel_rows(context: Context) -> Rows | None:
+    """The same, two outputs at a time."""
+    return _pixel_rows(context, FEW_PIXELS)
+
+
+def _pixel_rows(context: Context, pixels: int) -> Rows | None:
     row = pixelwise.of_one_row(context)
     if row is None:
         return None
-    cycles = _pixel_cycles(row)
+    cycles = _layer_cycles(row, pixels)
     lanes_cycles = row.output.size * (PRODUCT_CYCLES * row.input(0).shape[3] + OUTPUT_CYCLES)
     if matrix_v6m.applies(row) and lanes_cycles < cycles:
         kernel, template, cycles = lanes_v7m.matrix(row), lanes_v7m.MATRIX, lanes_cycles
     elif applies(row):
-        kernel, template = params(row), TEMPLATE
+        kernel, template = _params(row, pixels), TEMPLATE
     else:
         return None
-    extra = context.output.shape[1] * cycles - _pixel_cycles(context)
+    extra = context.output.shape[1] * cycles - _layer_cycles(context, pixels)
     return Rows(kernel, template, extra_cycles=max(0, round(extra)))
 
 
 def rows(context: Context) -> Rows | None:
     """The same for one row of the output."""
+    return _rows(context, at_once(context))
+
+
+def two_rows(context: Context) -> Rows | None:
+    """The same, two outputs at a time."""
+    return _rows(context, FEW_PIXELS)
+
+
+def _rows(context: Context, pixels: int) -> Rows | None:
     if not window_rows.possible(context):
         return None
     layout = next(way for way in _layouts(context) if not way.turned)
-    part = _part(layout)
-    found = _rows(context, layout, layout.along.output)
-    return replace(found, small=_rows(context, layout, part) if part and _groups(context) == 1 else None)
+    part = _part(layout, pixels)
+    found = _row(context, layout, layout.along.output, pixels)
+    return replace(found, small=_row(context, layout, part, pixels) if part and _groups(context) == 1 else None)
 
 
-def _rows(context: Context, layout: Layout, part: int) -> Rows:
+def _row(context: Context, layout: Layout, part: int, pixels: int) -> Rows:
     """A row, so many outputs at a time."""
-    whole, best = layout.along.output, _best(context)
-    kernel = _kernel(context, CONVOLUTION, layout, part, by_row=True)
-    extra = _cycles(layout, context, part) - _cycles(best, context, best.along.output)
-    cycles = max(0, round(extra))
-    copies = part == whole and _groups(context) == 1
-    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=copies, extra_cycles=cycles)
+    kernel = _kernel(context, CONVOLUTION, layout, part, pixels, by_row=True)
+    extra = _cycles(layout, context, part, pixels) - _layer_cycles(context, pixels)
+    copies = part == layout.along.output and _groups(context) == 1
+    return window_rows.rows(_window(context), kernel, TEMPLATE, copies=copies, extra_cycles=max(0, round(extra)))
 
 
-def _part(layout: Layout) -> int:
-    """Outputs of a part of a row, a quarter of it; 0 where that is none."""
-    part = -(-layout.along.output // 4) // PIXELS * PIXELS
+def _part(layout: Layout, pixels: int) -> int:
+    """Outputs of a part of a row, a quarter of it or a block; 0 where that is all of it."""
+    part = max(1, -(-layout.along.output // 4) // pixels) * pixels
     return part if part < layout.along.output else 0
 
 
-def _pixels(context: Context, operands: weighted.Operands) -> Kernel:
+def _pixels(context: Context, operands: weighted.Operands, at_once: int) -> Kernel:
     """Of a kernel that reads each pixel once: some of them at a time, as many as are worth spreading the weights."""
-    layout, part = _best(context), _pixel_part(context)
-    kernel = _kernel(context, operands, layout, part, by_row=False)
+    (layout,) = _layouts(context)
+    part = _pixel_part(layout, at_once)
+    kernel = _kernel(context, operands, layout, part, at_once, by_row=False)
     pixels, filters = layout.along.output, context.output.shape[-1]
     return replace(kernel, overlaps=(overlap.of_rows(0, pixels, layout.channels, filters, part),))
 
 
-def _pixel_part(context: Context) -> int:
+def _pixel_part(layout: Layout, at_once: int) -> int:
     """Pixels at a time."""
-    layout = _best(context)
     pixels = layout.along.output
-    most = max(PIXELS, MOST_PART_BYTES // layout.column_bytes // PIXELS * PIXELS)
+    most = max(at_once, MOST_PART_BYTES // layout.column_bytes // at_once * at_once)
     part = -(-pixels // -(-pixels // most))
-    return min(pixels, part + part % PIXELS)
+    return min(pixels, part + -part % at_once)
 
 
-def _pixel_cycles(context: Context) -> float:
-    return _cycles(_best(context), context, _pixel_part(context))
+def _layer_cycles(context: Context, pixels: int) -> float:
+    """About what all of it takes, the faster way."""
+    layout = _best(context, pixels)
+    part = _pixel_part(layout, pixels) if _is_flat(context) else layout.along.output
+    return _cycles(layout, context, part, pixels)
 
 
 def _is_flat(context: Context) -> bool:
@@ -201,9 +250,9 @@ def _layouts(context: Context) -> list[Layout]:
     return [_layout(_window(context), context.input(1).shape[-1], turned) for turned in turns]
 
 
-def _best(context: Context) -> Layout:
+def _best(context: Context, pixels: int) -> Layout:
     """The faster way."""
-    return min(_layouts(context), key=lambda layout: _cycles(layout, context, layout.along.output))
+    return min(_layouts(context), key=lambda layout: _cycles(layout, context, layout.along.output, pixels))
 
 
 def _layout(window: Geometry, depth: int, turned: bool) -> Layout:
@@ -212,21 +261,33 @@ def _layout(window: Geometry, depth: int, turned: bool) -> Layout:
     return Layout(along, down, depth, True) if turned else Layout(down, along, depth, False)
 
 
-def _cycles(layout: Layout, context: Context, part: int) -> float:
+def _cycles(layout: Layout, context: Context, part: int, pixels: int) -> float:
     """About what it takes: enough to choose between the ways."""
     filters, size = context.output.shape[-1], context.input(1).size
-    blocks = -(-filters // CHANNELS)
-    pairs = -(-layout.along.output // PIXELS) * blocks
-    parts = -(-layout.along.output // part)
+    blocks, parts = -(-filters // CHANNELS), -(-layout.along.output // part)
     columns = layout.along.columns + (parts - 1) * (layout.along.kernel - 1) * layout.along.dilation
     element = WORD_CYCLES if pair_blocks_v7m.is_aligned(layout) else BYTE_CYCLES
     gather = columns * layout.down.kernel * (COLUMN_CYCLES + layout.channels * element)
-    steps = layout.along.kernel * layout.elements // 2
-    row = pairs * (steps * STEP_CYCLES + BLOCK_CYCLES) + gather + parts * (size * SPREAD_CYCLES + blocks * PART_CYCLES)
+    products = blocks * _block_cycles(layout, part, pixels)
+    row = products + gather + parts * (size * SPREAD_CYCLES + blocks * PART_CYCLES)
     return layout.down.output * row
 
 
-def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part: int, by_row: bool) -> Kernel:
+def _block_cycles(layout: Layout, part: int, pixels: int) -> float:
+    """About what two channels of a row take, so many outputs at a time."""
+    whole, rest = divmod(layout.along.output, part)
+    blocks = whole * _blocks(part, pixels) + _blocks(rest, pixels)
+    return blocks * (layout.along.kernel * layout.elements // 2 * STEP_CYCLES[pixels] + BLOCK_CYCLES[pixels])
+
+
+def _blocks(outputs: int, pixels: int) -> int:
+    """Of so many outputs: the last begins earlier where they are no whole ones; each is one where they are fewer."""
+    return outputs if outputs < pixels else -(-outputs // pixels)
+
+
+def _kernel(
+    context: Context, operands: weighted.Operands, layout: Layout, part: int, pixels: int, by_row: bool
+) -> Kernel:
     found, limits = dsp.sums(context, operands), weighted.activation_range(context)
     scales = scales_v7m.scales(context, operands, found)
     assert scales is not None  # proved by applies
@@ -235,6 +296,8 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     scales = scales_v7m.moved(scales, blocks.start)
     lined = layout.along.dilation > 1 and layout.along.kernel > 1
     values: dict[str, Any] = {
+        "pixels": pixels,
+        "pixels_word": {3: "three", 2: "two"}[pixels],
         "by_row": by_row,
         "grouped": groups > 1,
         "apart": _apart(layout, part, groups) if by_row else None,
@@ -247,7 +310,7 @@ def _kernel(context: Context, operands: weighted.Operands, layout: Layout, part:
     columns = (part - 1) * layout.along.step + (layout.along.kernel - 1) * layout.along.dilation + 1
     numbers = _numbers(context, layout, part, blocks, scales)
     tables = [_table(scales, blocks, block) for block in range(len(blocks.starts))]
-    words = columns * layout.elements // 2 + blocks.words.shape[1] * CHANNELS + blocks.most_extras * 3
+    words = columns * layout.elements // 2 + blocks.words.shape[1] * CHANNELS + blocks.most_extras * EXTRA_WORDS
     constants = (
         Constant("weights", as_int32(blocks.words)),
         Constant("layer", as_int32(np.concatenate([numbers, *tables]))),
@@ -284,7 +347,7 @@ def _numbers(context: Context, layout: Layout, part: int, blocks: Blocks, scales
 
 
 def _table(scales: Scales, blocks: Blocks, block: int) -> Array:
-    """Of a block: its first channel, how many extra pairs it has, what scales its channels, those pairs."""
+    """Of a block: its first channel, how many extra pairs each has, what scales them, those pairs."""
     start, extras = blocks.starts[block], blocks.extras[block]
     scale = scales.table[start : start + CHANNELS].ravel()
-    return np.concatenate([[start, len(extras)], scale, extras]).astype(np.int64)
+    return np.concatenate([[start, *map(len, extras)], scale, *extras]).astype(np.int64)

@@ -29,7 +29,7 @@ WEIGHT_OFFSET = 128
 """What is added to a weight so that it is a byte."""
 FIRST_OFFSET = 129
 """What is added to the first input of a pair, so that it is greater than 0."""
-PLACE_SHIFT = 17
+PLACE_SHIFT = 16
 """Where the place of an extra pair is in its word."""
 
 
@@ -41,15 +41,15 @@ class Blocks:
     """The first channel of each."""
     words: Array
     """[blocks, words]: four bytes w + 128 for a pair of inputs: w1 of both channels, then w0 of both."""
-    extras: list[Array]
-    """int64 [count] of each: w1 + 128, w0 + 128, which channel, and how many words before its end a window has it."""
+    extras: list[tuple[Array, ...]]
+    """int64 [count] of both channels of each: w1 + 128, w0 + 128, and how many words before its end a window has it."""
     start: Array
     """int64 [channels]: what sums lack."""
 
     @property
     def most_extras(self) -> int:
         """Of one block."""
-        return max(len(extras) for extras in self.extras)
+        return max(sum(map(len, extras)) for extras in self.extras)
 
 
 def blocks(found: Sums, layout: Layout, groups: int) -> Blocks:
@@ -67,7 +67,7 @@ def blocks(found: Sums, layout: Layout, groups: int) -> Blocks:
     ]
     words = np.array([_bytes(main[first : first + CHANNELS]) for first in starts])
     words = np.pad(words, ((0, 0), (0, -words.shape[1] % SPREAD)))
-    extras = [_extras(rest[first : first + CHANNELS], places(layout)) for first in starts]
+    extras = [tuple(_extras(row, places(layout)) for row in rest[first : first + CHANNELS]) for first in starts]
     return Blocks(starts, words, extras, start)
 
 
@@ -115,10 +115,10 @@ def _bytes(pairs: Array) -> Array:
 
 
 def _extras(rest: Array, places: Array) -> Array:
-    """[count] of [channels, pairs, 2]."""
-    channel, pair = np.nonzero(rest.any(axis=2))
-    first, second = (rest[channel, pair] + WEIGHT_OFFSET).T
-    return np.asarray(second + (first << 8) + (channel << 16) + (places[pair] << PLACE_SHIFT))
+    """[count] of [pairs, 2]."""
+    (pair,) = np.nonzero(rest.any(axis=1))
+    first, second = (rest[pair] + WEIGHT_OFFSET).T
+    return np.asarray(second + (first << 8) + (places[pair] << PLACE_SHIFT))
 
 
 def is_aligned(layout: Layout) -> bool:
