@@ -122,19 +122,25 @@ def words(
     """All blocks of two channels, from each of `firsts` on: a run of int32 words for each.
 
     Where the sums of both start; for each step four weights, bytes: of its first input for both channels, then of its
-    second; or `halfwords`: of both inputs for the first channel, then for the second. FRACTION times what is behind the
-    offsets, a halfword each, or their shifts, bytes, and those less 1; then the multiplier of each.
+    second; or `halfwords`: of both inputs for the first channel, then for the second, or of an input alone for both.
+    FRACTION times what is behind the offsets, a halfword each, or their shifts, bytes, and those less 1; then the
+    multiplier of each.
     """
     rows = np.pad(found.rows, ((0, 0), (0, 1)))[:, np.array(order)]
     runs = []
     for first in firsts:
         pair = slice(first, first + 2)
-        axes, type_ = ((1, 0, 2), "<i2") if halfwords else ((1, 2, 0), "i1")
-        weights = rows[pair].transpose(axes).reshape(len(order), -1).astype(type_)
-        runs += [finish.start[pair], np.ascontiguousarray(weights).view("<i4").ravel()]
+        weights = _halfwords(rows[pair], order) if halfwords else rows[pair].transpose(1, 2, 0).ravel().astype(np.int8)
+        runs += [finish.start[pair], weights.view("<i4")]
         if finish.fraction is not None:
             runs.append(np.ascontiguousarray(finish.fraction[pair].astype("<u2")).view("<i4"))
         if finish.shift is not None:
             runs.append(np.concatenate([finish.shift[pair], finish.shift[pair] - 1]).astype(np.uint8).view("<i4"))
         runs.append(finish.multiplier[pair])
     return np.concatenate(runs).astype(np.int32)
+
+
+def _halfwords(pair: Array, order: list[tuple[int, int]]) -> Array:
+    """Of weights [2 channels, steps, 2 inputs]: those of each channel, or of both where there is one input."""
+    steps = [pair[:, step, :1] if second < 0 else pair[:, step] for step, (_, second) in enumerate(order)]
+    return np.concatenate([step.ravel() for step in steps]).astype("<i2")

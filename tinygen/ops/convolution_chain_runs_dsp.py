@@ -158,8 +158,9 @@ def _along(context: Context) -> Axis:
 
 
 def _taps(context: Context) -> list[dict[str, Any]]:
-    """For each word of a row of the window, in the order of `_order`, what is loaded and where it lies."""
-    return convolution_chain_dsp.loads_of_taps(_along(context))
+    """For each word of a row of the window, in the order of `_order`, what is loaded, where it lies, if it is half."""
+    taps, weights = convolution_chain_dsp.loads_of_taps(_along(context)), _row_weights(context)
+    return [tap | {"alone": 2 * tap["columns"][0] + 1 == weights} for tap in taps]
 
 
 def _order(context: Context) -> list[tuple[int, int]]:
