@@ -17,6 +17,7 @@ from tinygen.ops import (
     convolution_groups_dsp,
     convolution_mve,
     convolution_pairs_v7m,
+    convolution_parts_v6m,
     convolution_plain,
     convolution_rows_dsp,
     convolution_v6m,
@@ -50,6 +51,12 @@ def _is_widened(context: Context) -> bool:
     """Whether Armv6-M widens rows, and does not chain the sums of outputs."""
     chained = convolution_plain.is_pointwise(context) and pointwise_chain_v6m.applies(context)
     return convolution_widened_v6m.applies(context) and not chained and not convolution_chain_v6m.applies(context)
+
+
+def _two_outputs(name: str) -> Leaner:
+    """For Armv7-M: two outputs at a time in place of three, where the layers of a network gain too little."""
+    own = convolution_pairs_v7m.CODE_BYTES[convolution_pairs_v7m.FEW_PIXELS]
+    return Leaner(name, convolution_pairs_v7m.code_bytes, own, convolution_pairs_v7m.two_cycles)
 
 
 def variant(
@@ -190,6 +197,13 @@ VARIANTS = (
         convolution_widened_v6m.params,
         convolution_widened_v6m.rows,
     ),
+    variant(
+        "armv6m",
+        "parts_v6m",
+        convolution_parts_v6m.TEMPLATE,
+        convolution_parts_v6m.applies,
+        convolution_parts_v6m.params,
+    ),
     pointwise_variant("armv6m", "pointwise_v6m", "kernels/matrix.v6m.c.j2", matrix_v6m.applies, matrix_v6m.params),
     variant(
         "mve", "mve", convolution_mve.TEMPLATE, convolution_mve.applies, convolution_mve.params, convolution_mve.rows
@@ -277,6 +291,15 @@ VARIANTS = (
         convolution_pairs_v7m.applies,
         convolution_pairs_v7m.params,
         convolution_pairs_v7m.pixel_rows,
+        leaner=_two_outputs("pointwise_pairs_two_v7m"),
+    ),
+    pointwise_variant(
+        "armv7m",
+        "pointwise_pairs_two_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.applies,
+        convolution_pairs_v7m.two_params,
+        convolution_pairs_v7m.two_pixel_rows,
     ),
     pointwise_variant(
         "armv7m", "pointwise_pixels_v7m", "kernels/matrix.v7m.c.j2", matrix_v6m.applies, lanes_v7m.matrix
@@ -300,6 +323,15 @@ VARIANTS = (
         convolution_pairs_v7m.applies,
         convolution_pairs_v7m.params,
         convolution_pairs_v7m.rows,
+        leaner=_two_outputs("pairs_two_v7m"),
+    ),
+    variant(
+        "armv7m",
+        "pairs_two_v7m",
+        convolution_pairs_v7m.TEMPLATE,
+        convolution_pairs_v7m.applies,
+        convolution_pairs_v7m.two_params,
+        convolution_pairs_v7m.two_rows,
     ),
     variant(
         "armv7m",

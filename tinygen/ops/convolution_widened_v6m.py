@@ -8,6 +8,7 @@ of a 1x1 convolution are rows of one column. All sizes are numbers of the layer,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +77,7 @@ def applies(context: Context) -> bool:
     if not whole or not dense or few or channels < CHANNELS:
         return False
     found = dsp.sums(context, OPERANDS)
-    return lanes.fit(_in_lines(found, window)) and scales_of(context, found) is not None
+    return lanes.fit(in_lines(found, _lines(window))) and scales_of(context, found) is not None
 
 
 def params(context: Context) -> Kernel:
@@ -94,7 +95,7 @@ def saved_cycles(context: Context) -> float:
     window = _flat(context, convolution_geometry(context))
     tiles = [_tile(context, window, most) for most in (MOST_CELLS_BYTES, MOST_FAST_BYTES)]
     spread = [-(-window.output[0] // tile) * context.input(1).size for tile in tiles]
-    filled = [_rows_of_cells(window, tile) * _walk(window, 1)[2] * context.input(0).shape[3] for tile in tiles]
+    filled = [_rows_of_cells(window, tile) * walk(window, 1)[2] * context.input(0).shape[3] for tile in tiles]
     saved = SPREAD_CYCLES * (spread[0] - spread[1])
     return saved - FILL_CYCLES * (filled[1] - filled[0]) if window.padded else saved
 
@@ -117,9 +118,9 @@ def rows(context: Context) -> Rows | None:
     return window_rows.rows(window, kernel, TEMPLATE, extra_cycles=round(SPREAD_CYCLES * spread))
 
 
-def _in_lines(found: Sums, window: Geometry) -> Sums:
-    """The same with lines of an even number of inputs."""
-    lines = found.rows.reshape(len(found.rows), _lines(window), -1)
+def in_lines(found: Sums, count: int) -> Sums:
+    """The same with lines, so many, of an even number of inputs."""
+    lines = found.rows.reshape(len(found.rows), count, -1)
     padded = np.pad(lines, ((0, 0), (0, 0), (0, lines.shape[2] % INPUTS)))
     return replace(found, rows=padded.reshape(len(padded), -1))
 
@@ -142,7 +143,7 @@ def _flat(context: Context, window: Geometry) -> Geometry:
     return window
 
 
-def _walk(window: Geometry, axis: int) -> tuple[int, int, int]:
+def walk(window: Geometry, axis: int) -> tuple[int, int, int]:
     """Rows (columns) of scratch from output to output, of the input from one of scratch to the next, all of scratch.
 
     Where a window has a single one, those between two windows are left out.
@@ -154,9 +155,9 @@ def _walk(window: Geometry, axis: int) -> tuple[int, int, int]:
 
 def _tile(context: Context, window: Geometry, most_bytes: int) -> int:
     """Rows of outputs at a time, the inputs under which take no more than that, or one."""
-    down, _, _ = _walk(window, 0)
+    down, _, _ = walk(window, 0)
     reach = (window.kernel[0] - 1) * window.dilation[0] + 1
-    row_bytes = _walk(window, 1)[2] * context.input(0).shape[3] * lanes.WORD_BYTES
+    row_bytes = walk(window, 1)[2] * context.input(0).shape[3] * lanes.WORD_BYTES
     fitting = (most_bytes // row_bytes - reach) // down + 1
     tiles = -(-window.output[0] // max(1, min(fitting, window.output[0])))
     return -(-window.output[0] // tiles)
@@ -174,13 +175,13 @@ def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kern
     short = _short_scales(context, found, window)
     scales = short or scales_of(context, found)
     assert scales is not None  # proved by applies
-    lined = _filled(found) if short else _in_lines(found, window)
+    lined = _filled(found) if short else in_lines(found, _lines(window))
     steps = lined.rows.shape[1] // INPUTS
     line = found.rows.shape[1] // _lines(window) if short else steps * INPUTS // _lines(window)
     whole = not short and _lines(window) > 1 and line <= MOST_WHOLE * INPUTS
     starts = byte_pairs.block_starts(len(found.rows), CHANNELS)
     begins, shifts = STARTS if np.any(scales.start) else 0, 0 if short else SHIFTS
-    blocks = [_block(lined, scales, start, shifts) for start in starts]
+    blocks = [block(lined, scales, start, shifts) for start in starts]
     limits = weighted.activation_range(context)
     block_words = 1 + begins + shifts + CHANNELS * scales.words.shape[1]
     values: dict[str, Any] = {
@@ -192,6 +193,7 @@ def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kern
         "block_words": block_words,
         "numbers": NUMBERS,
         "short": None,
+        "parted": False,
         "whole": whole,
         "unrolled": line // INPUTS if whole else UNROLLED,
         "limits": None if limits == quant.RANGES["int8"] else limits,
@@ -201,7 +203,7 @@ def _kernel(context: Context, window: Geometry, tile: int, by_row: bool) -> Kern
         values["short"] = {"inputs": found.rows.shape[1], "line": line, "right": right, "shift": shift}
     numbers = _numbers(context, window, tile, line, len(starts))
     words = np.concatenate([numbers, *blocks])
-    cells = _rows_of_cells(window, tile) * _walk(window, 1)[2] * context.input(0).shape[3] + 1
+    cells = _rows_of_cells(window, tile) * walk(window, 1)[2] * context.input(0).shape[3] + 1
     scratch = (cells + steps * STEP_WORDS) * lanes.WORD_BYTES
     return Kernel(values, (0,), (Constant("layer", lanes.as_int32(words)),), scratch)
 
@@ -220,13 +222,13 @@ def _filled(found: Sums) -> Sums:
 
 
 def _rows_of_cells(window: Geometry, tile: int) -> int:
-    return (tile - 1) * _walk(window, 0)[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
+    return (tile - 1) * walk(window, 0)[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
 
 
 def _numbers(context: Context, window: Geometry, tile: int, line: int, blocks: int) -> list[int]:
     """In the order of the template."""
     x, filters = context.input(0), context.output.shape[3]
-    (down, row_step, _), (along, column_step, columns) = _walk(window, 0), _walk(window, 1)
+    (down, row_step, _), (along, column_step, columns) = walk(window, 0), walk(window, 1)
     places = np.arange(columns) * column_step - window.pad[1]
     inside = np.flatnonzero((places >= 0) & (places < window.input[1]))
     first = int(inside[0]) if len(inside) else 0
@@ -240,24 +242,27 @@ def _numbers(context: Context, window: Geometry, tile: int, line: int, blocks: i
     ]
 
 
-def scales_of(context: Context, found: Sums, alike: int = CHANNELS) -> Scales | None:
-    """The cheapest that is proved exact; None when there is none. So many channels have the same shifts.
+def scales_of(
+    context: Context, found: Sums, alike: int = CHANNELS, starts: Sequence[int] | None = None
+) -> Scales | None:
+    """The cheapest that is proved exact; None when there is none. So many channels have the same shifts, from `starts`.
 
     Sums may start anywhere, but where outputs of both signs are rounded away from zero, and need a kink there: with the
     bias. Clamped to those between which outputs differ, they need fewer bits.
     """
     steps, bias = lanes.steps(context, OPERANDS, found), found.bias
-    starts, none = np.array(byte_pairs.block_starts(len(bias), alike)), np.zeros((len(bias), 0), np.int64)
-    if line := scaled_line.search(steps, starts, alike):
+    firsts, none = starts or byte_pairs.block_starts(len(bias), alike), np.zeros((len(bias), 0), np.int64)
+    blocks = np.array(firsts)
+    if line := scaled_line.search(steps, blocks, alike):
         return Scales(line, np.zeros_like(bias), none)
     biased = lanes.moved(steps, bias)
-    if line := scaled_line.search(biased, starts, alike, kinked=True):
+    if line := scaled_line.search(biased, blocks, alike, kinked=True):
         return Scales(line, bias, none)
     low, high = _bounds(steps)
     middle = (low + high) // 2
     for start, kinked in ((-middle, False), (bias, True)):
         bounded = lanes.moved(replace(steps, least=low, most=high), start)
-        if line := scaled_line.search(bounded, starts, alike, kinked):
+        if line := scaled_line.search(bounded, blocks, alike, kinked):
             return Scales(line, start, np.stack([bounded.least, bounded.most], axis=1))
     return None
 
@@ -268,7 +273,7 @@ def _bounds(steps: Steps) -> tuple[Array, Array]:
     return low, np.maximum(low, np.minimum(steps.most, steps.first[:, -1]))
 
 
-def _block(found: Sums, scales: Scales, start: int, shifts: int) -> Array:
+def block(found: Sums, scales: Scales, start: int, shifts: int) -> Array:
     """The first channel, where its sums start, so many shifts, what scales them, and the weights."""
     channels = slice(start, start + CHANNELS)
     pairs = scales.start[channels].reshape(-1, 2)
