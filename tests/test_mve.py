@@ -12,7 +12,7 @@ import pytest
 from tests import dsp
 from tests.dsp import NONE, RELU, RELU6, WARNINGS
 from tests.modelbuilder import ModelBuilder
-from tests.overlap_harness import layers
+from tests.overlap_harness import check_tight, layers
 from tests.rows_harness import check_rows
 from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_depthwise_dsp import depthwise
@@ -82,7 +82,7 @@ def test_pointwise_of_random_shapes(seed: int, tmp_path: Path) -> None:
         zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
         choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
         shape = build.pick([1, 1, 2]), height, width, depth
-        pointwise(build, shape, int(rng.integers(4, 24)), per_channel=build.chance(0.7), **choice, **zeros)
+        pointwise(build, shape, int(rng.integers(1, 24)), per_channel=build.chance(0.7), **choice, **zeros)
     found = [function.values["finish"] for function in check(build, POINTWISE, tmp_path).program.functions]
     assert {(finish["form"], finish.get("signed")) for finish in found} >= {("line", None), ("exact", True)}
 
@@ -101,6 +101,9 @@ def test_pointwise_of_every_depth(tmp_path: Path) -> None:
 def test_pointwise_of_every_number_of_pixels_and_channels(tmp_path: Path) -> None:
     build = ModelBuilder()
     for pixels, channels in (
+        (4, 1),
+        (2, 2),
+        (5, 3),
         (1, 4),
         (2, 5),
         (3, 6),
@@ -171,9 +174,8 @@ def test_lines_of_every_shift(tmp_path: Path) -> None:
 
 
 def test_layers_that_are_left_to_other_kernels() -> None:
-    """Few channels; sums that are scaled up."""
+    """Sums that are scaled up."""
     build = ModelBuilder()
-    pointwise(build, (1, 3, 3, 8), 3)
     pointwise(build, (1, 3, 3, 16), 8, y_zero=0, slope=3.0)
     others(build)
     dsp.check(build, [M55], 4)
@@ -197,7 +199,7 @@ def test_pointwise_under_all_compilers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_convolution_of_random_shapes(seed: int, tmp_path: Path) -> None:
-    """Sizes from one pixel on, odd and even, any window whose rows lie together, all zero points."""
+    """Sizes from one pixel on, odd and even, any window, gaps of one row or column, all zero points."""
     build = ModelBuilder(np.random.default_rng(seed))
     rng = build.rng
     for _ in range(14):
@@ -206,12 +208,12 @@ def test_convolution_of_random_shapes(seed: int, tmp_path: Path) -> None:
         stride = build.pick([(1, 1), (2, 2), tuple(int(step) for step in rng.integers(1, 4, 2))])
         if kernel == (1, 1):
             stride = (2, 1)  # else it is a pointwise convolution
-        dilation = (build.pick([1, 1, 2]), 1)
+        dilation = (build.pick([1, 1, 2]), build.pick([1, 1, 2]))
         reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
         padding = VALID if build.chance(0.4) and reach[0] <= height and reach[1] <= width else SAME
         choice = {"activation": build.pick([NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -2)}
         zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
-        shape, filters = (build.pick([1, 1, 2]), height, width, depth), int(rng.integers(4, 14))
+        shape, filters = (build.pick([1, 1, 2]), height, width, depth), int(rng.integers(1, 14))
         convolution(
             build, shape, filters, kernel, stride, dilation, padding, per_channel=build.chance(0.7), **choice, **zeros
         )
@@ -290,12 +292,24 @@ def test_convolution_of_weights_and_zero_points_at_their_ends(weight: int, zero_
     check(build, CONVOLUTION, tmp_path)
 
 
-def test_convolutions_that_are_left_to_other_kernels() -> None:
-    """Windows with gaps along their rows, groups, few channels."""
+def test_convolution_with_gaps(tmp_path: Path) -> None:
+    """Between the rows of a window, its columns, or both; whole and by rows."""
     build = ModelBuilder()
-    convolution(build, (1, 5, 8, 3), kernel=(3, 3), dilation=(1, 2))
+    for kernel, dilation, stride in (((3, 3), (2, 2), 1), ((1, 4), (1, 2), 2), ((2, 2), (3, 2), 1)):
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3])}
+        for padding in (SAME, VALID):
+            step = (stride, stride)
+            convolution(build, (1, 7, 9, 5), 6, kernel, step, dilation, padding, slope=0.002, **zeros)
+    result = check(build, CONVOLUTION, tmp_path, 3)
+    assert {function.values["gap"] for function in result.program.functions} == {2}
+    check_rows(layers(result.model.data, M55))
+
+
+def test_convolutions_that_are_left_to_other_kernels() -> None:
+    """Windows with gaps of more than a column along their rows, groups."""
+    build = ModelBuilder()
+    convolution(build, (1, 5, 9, 3), kernel=(3, 3), dilation=(1, 3))
     convolution(build, (1, 5, 5, 8), 8, groups=2)
-    convolution(build, (1, 5, 5, 8), 2)
     others(build)
     dsp.check(build, [M55], 4)
 
@@ -315,7 +329,7 @@ def test_fully_connected_of_random_shapes(numerics: Numerics, tmp_path: Path) ->
     for _ in range(14):
         zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, build.random_zero_point(), 3])}
         choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** rng.uniform(-4, -1.7)}
-        depth, units = int(rng.integers(1, 80)), int(rng.integers(4, 24))
+        depth, units = int(rng.integers(1, 80)), int(rng.integers(1, 24))
         dense(build, depth, units, rows=build.pick([1, 1, 3]), per_channel=build.chance(0.5), **choice, **zeros)
     result = check(build, DENSE, tmp_path, numerics=numerics)
     forms = {function.values["finish"]["form"] for function in result.program.functions}
@@ -329,8 +343,26 @@ def test_fully_connected_of_every_depth(tmp_path: Path) -> None:
     check(build, DENSE, tmp_path, numerics=Numerics.TFLM)
 
 
+def test_layers_of_a_few_channels(tmp_path: Path) -> None:
+    """A block of which not all are stored: rows of any length, outputs over their inputs, row by row."""
+    build = ModelBuilder()
+    for channels in (1, 2, 3):
+        for depth in (5, 200):
+            dense(build, depth, channels, slope=0.002)
+            pointwise(build, (1, 3, 5, depth), channels, slope=0.002, y_zero=3)
+        convolution(build, (1, 5, 7, 6), channels, slope=0.002)
+        dense(build, 33, channels, rows=3, slope=0.002)
+    result = dsp.check(build, [M55])
+    assert set(templates(result)) == {DENSE, POINTWISE, CONVOLUTION}
+    check_sanitized(result.model.data, tmp_path, CORE)
+    check_tight(layers(result.model.data, M55), samples=3, least=0.9)
+
+
 def test_fully_connected_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
+    for channels in (1, 2, 3):
+        dense(build, 67, channels, slope=0.002)
+    pointwise(build, (1, 1, 5, 16), 2, slope=0.002)
     dense(build, 67, 9, slope=0.002, activation=RELU6)
     dense(build, 300, 8, y_zero=3, slope=0.001)
     check_compilers(build, tmp_path)

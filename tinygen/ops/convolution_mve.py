@@ -3,7 +3,8 @@
 The rows under a row of outputs are copied to scratch, turned so that what one column of the window reads lies together:
 [column][row of the window][channel], the input's zero point where the window reaches outside. What lies under an output
 is then one run of bytes, and three of them are three pixels of a 1x1 convolution. The next row begins a pixel further
-on: what it writes over is what the row that no window reaches any longer had in the next column.
+on: what it writes over is what the row that no window reaches any longer had in the next column. In the gaps of a
+window's rows weights are zero.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
+import numpy as np
+
 from tinygen.ir import Array
 from tinygen.ops import convolution_dsp, convolution_rows_dsp, dsp, mve, weighted, window_rows, window_walk
 from tinygen.ops.folded import folded
-from tinygen.ops.mve import CHANNELS, LANES
+from tinygen.ops.mve import LANES
 from tinygen.ops.pointwise_mve import MOST_CHANNELS, PAIRS, blocks
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 from tinygen.ops.window import Geometry, convolution_geometry
 
 TEMPLATE = "kernels/conv_2d.mve.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0)
+MOST_COVER = 2
+"""Columns that a window reaches over, for each of which one has a weight: else most products would be with zeros."""
 MOST_PLACE = 255
 """Where a vector of bytes can store: offsets of 8 bits."""
 MOST_PLACES = 6
@@ -80,21 +85,20 @@ class Columns:
 
 
 def applies(context: Context) -> bool:
-    """One group, windows without gaps in their rows, at least one block, a scaling that the vectors have."""
+    """One group, windows without large gaps in their rows, outputs that are near enough, a scaling of the vectors."""
     context = folded(context)
     window, channels = convolution_geometry(context), context.output.shape[3]
-    together = window.dilation[1] == 1 or window.kernel[1] == 1
-    if not together or context.input(1).shape[3] != context.input(0).shape[3]:
+    if _closed(window).kernel[1] > MOST_COVER * window.kernel[1]:
         return False
-    if not CHANNELS <= channels <= MOST_CHANNELS:
+    if context.input(1).shape[3] != context.input(0).shape[3]:
         return False
-    return mve.can_finish(context, OPERANDS)
+    return channels <= MOST_CHANNELS and mve.can_finish(context, OPERANDS)
 
 
 def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks, and room for the columns."""
     context = folded(context)
-    window = convolution_geometry(context)
+    window = _closed(convolution_geometry(context))
     kept = Columns(window, context.input(0).shape[3]).kept
     rule = (window_walk.by_new_rows if kept else window_walk.by_rows)(context, window)
     kernel = _kernel(context, kept)
@@ -108,7 +112,7 @@ def rows(context: Context) -> Rows | None:
         return convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
     if not window_rows.possible(context):
         return None
-    window, kernel = convolution_geometry(context), _kernel(context, kept=0)
+    window, kernel = _closed(convolution_geometry(context)), _kernel(context, kept=0)
     again = Columns(window, context.input(0).shape[3]).kept * kernel.values["read_bytes"] // COPIED_BYTES
     kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM})
     return window_rows.rows(window, kernel, TEMPLATE, extra_cycles=window.output[0] * (ROW_CYCLES + again))
@@ -116,10 +120,13 @@ def rows(context: Context) -> Rows | None:
 
 def _kernel(context: Context, kept: int) -> Kernel:
     """Numbers and words, where so many rows are kept."""
-    x, found, window = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
+    x, found, sparse = context.input(0), dsp.sums(context, OPERANDS), convolution_geometry(context)
+    window = _closed(sparse)
     finish = mve.finish(context, OPERANDS, found)
     assert finish is not None  # proved by applies
-    columns, (channels, depth) = Columns(window, x.shape[3]), found.rows.shape
+    columns, channels = Columns(window, x.shape[3]), len(found.rows)
+    rows = _turned(found.rows, sparse)
+    depth = rows.shape[1]
     lowest = (window.output[0] - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] - window.pad[0]
     values = {
         **window.values(),
@@ -134,14 +141,24 @@ def _kernel(context: Context, kept: int) -> Kernel:
         "rows_outside": window.pad[0] > 0 or lowest >= window.input[0],
         "kept": kept,
         "fill": x.zero_point,
+        "gap": sparse.dilation[1],
     }
-    words = mve.words(_turned(found.rows, window), finish, PAIRS)
+    words = mve.words(rows, finish, PAIRS)
     return Kernel(values, (0,), (Constant("words", words),), columns.scratch_bytes(kept))
 
 
+def _closed(window: Geometry) -> Geometry:
+    """A window whose rows have no gaps, which covers as much."""
+    height, gap = window.dilation
+    return replace(window, kernel=(window.kernel[0], (window.kernel[1] - 1) * gap + 1), dilation=(height, 1))
+
+
 def _turned(rows: Array, window: Geometry) -> Array:
-    """Weights [filter, row of the window, column, channel] in the order of scratch."""
-    turned: Array = rows.reshape(len(rows), *window.kernel, -1).swapaxes(1, 2)
+    """Weights [filter, row of the window, column, channel] in the order of scratch, zeros in the gaps of its rows."""
+    taps = rows.reshape(len(rows), *window.kernel, -1)
+    height, width = _closed(window).kernel
+    turned = np.zeros((len(rows), width, height, taps.shape[3]), rows.dtype)
+    turned[:, :: window.dilation[1]] = taps.swapaxes(1, 2)
     return turned.reshape(len(rows), -1)
 
 

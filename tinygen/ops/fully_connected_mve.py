@@ -1,22 +1,18 @@
-"""Turns a matrix times vectors into the numbers and words of its kernel for Helium: four channels of a row each."""
+"""Turns a matrix times vectors into the numbers and words of its kernel for Helium: up to four channels at a time."""
 
 from __future__ import annotations
 
 from tinygen.ops import dsp, mve, overlap, weighted
-from tinygen.ops.mve import CHANNELS, Finish
+from tinygen.ops.mve import STORED, Finish
 from tinygen.ops.spec import Constant, Context, Kernel
 from tinygen.quant import Numerics
 
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
-ORDER = ((0, 2, 1, 3),)
-"""Channels of a block in the order of their weights: one move takes two sums to lanes 0 and 2 of a vector."""
 
 
 def applies(context: Context) -> bool:
-    """At least one block, weights without a zero point, a scaling that the vectors have."""
-    if context.input(1).shape[0] < CHANNELS or weighted.weights_zero_point(context, OPERANDS):
-        return False
-    return _finish(context) is not None
+    """Weights without a zero point, a scaling that the vectors have."""
+    return not weighted.weights_zero_point(context, OPERANDS) and _finish(context) is not None
 
 
 def params(context: Context) -> Kernel:
@@ -25,18 +21,22 @@ def params(context: Context) -> Kernel:
     assert finish is not None  # proved by applies
     found = dsp.sums(context, OPERANDS)
     channels, depth = found.rows.shape
+    order = tuple(channel for channel in STORED if channel < channels)
     values = {
         **mve.loop(depth),
         "rows": context.output.size // channels,
         "row_inputs": depth,
         "out_channels": channels,
         "block_count": len(mve.block_starts(channels)),
-        "uneven": channels % CHANNELS > 0,
+        "uneven": mve.is_uneven(channels),
+        "few": mve.few(channels),
+        "order": order,
+        "sums": tuple(STORED.index(channel) for channel in order),
         "finish": finish.values,
     }
     rule = mve.in_turns(context)
     values["apart"] = overlap.words(rule)
-    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, ORDER)),), overlaps=(rule,))
+    return Kernel(values, (0,), (Constant("words", mve.words(found.rows, finish, (order,))),), overlaps=(rule,))
 
 
 def _finish(context: Context) -> Finish | None:

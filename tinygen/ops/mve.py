@@ -107,21 +107,36 @@ def words(rows: Array, found: Finish, pairs: Sequence[Sequence[int]]) -> Array:
     stored; where the channels are not a multiple of 4, how far the next block's are.
     """
     runs: list[bytes] = []
-    lanes = in_lanes(rows)
+    missing = max(0, CHANNELS - len(rows))
+    lanes = in_lanes(np.pad(rows, ((0, missing), (0, 0))))
+    columns = [np.pad(column.astype(np.int32), (0, missing), mode="edge") for column in found.columns]
     starts = block_starts(len(rows))
     for first, following in zip(starts, [*starts[1:], starts[-1]], strict=True):
         for pair in pairs:
             members = lanes[first + np.array(pair)]
             runs.append(members.reshape(len(pair), -1, LANES).transpose(1, 0, 2).tobytes())
-        runs += [column[first : first + CHANNELS].astype(np.int32).tobytes() for column in found.columns]
-        if len(rows) % CHANNELS:
+        runs += [column[first : first + CHANNELS].tobytes() for column in columns]
+        if is_uneven(len(rows)):
             runs.append(np.int32(following - first).tobytes())
     return np.frombuffer(b"".join(runs), "<i4").astype(np.int32)
 
 
 def block_starts(channels: int) -> list[int]:
-    """The first channels of blocks of 4; a last one that would be smaller starts earlier, some work done twice."""
-    return sorted({*range(0, channels - CHANNELS + 1, CHANNELS), channels - CHANNELS})
+    """The first channels of blocks of 4; a last one that would be smaller starts earlier, some work done twice.
+
+    Fewer than 4 channels are a block of which not all are stored.
+    """
+    return sorted({*range(0, channels - CHANNELS + 1, CHANNELS), max(0, channels - CHANNELS)})
+
+
+def is_uneven(channels: int) -> bool:
+    """Whether a block begins less than 4 channels behind the one before."""
+    return channels > CHANNELS and channels % CHANNELS > 0
+
+
+def few(channels: int) -> int:
+    """The channels of a block of which not all are stored; 0 where there is none."""
+    return channels if channels < CHANNELS else 0
 
 
 def in_turns(context: Context, rows: int = 1, again: bool = True) -> Overlap:
@@ -131,8 +146,9 @@ def in_turns(context: Context, rows: int = 1, again: bool = True) -> Overlap:
 
     The instructions write a block's outputs behind its sums. In C they come one by one, each behind its own sum.
     """
-    starts = np.array(block_starts(context.output.shape[-1]))
-    channels = np.array(STORED)[:, None] + np.array([0, 1])
+    width = context.output.shape[-1]
+    starts = np.array(block_starts(width))
+    channels = np.array([channel for channel in STORED if channel < width])[:, None] + np.array([0, 1])
     return overlap.of_matrix(context, starts[:, None, None] + channels, rows, again)
 
 

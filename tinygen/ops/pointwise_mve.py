@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.ops import dsp, mve, overlap, pixelwise, weighted
-from tinygen.ops.mve import CHANNELS, LANES
+from tinygen.ops.mve import LANES
 from tinygen.ops.spec import Constant, Context, Kernel, Rows
 
 TEMPLATE = "kernels/conv_2d.pointwise.mve.c.j2"
@@ -23,11 +23,8 @@ MOST_CHANNELS = 2047
 
 
 def applies(context: Context) -> bool:
-    """At least one block, and a scaling that the vectors have."""
-    channels = context.output.shape[-1]
-    if not CHANNELS <= channels <= MOST_CHANNELS:
-        return False
-    return mve.can_finish(context, OPERANDS)
+    """Outputs that are near enough, and a scaling that the vectors have."""
+    return context.output.shape[-1] <= MOST_CHANNELS and mve.can_finish(context, OPERANDS)
 
 
 def params(context: Context) -> Kernel:
@@ -76,7 +73,8 @@ def blocks(pixels: int, channels: int, finish: mve.Finish) -> dict[str, Any]:
         "counts": [count for count in (PIXELS * (pixels >= PIXELS), rest) if count],
         "out_channels": channels,
         "block_count": len(mve.block_starts(channels)),
-        "uneven": channels % CHANNELS > 0,
+        "uneven": mve.is_uneven(channels),
+        "few": mve.few(channels),
         "offsets": [pixel * channels for pixel in range(PIXELS)],
         "finish": finish.values,
     }

@@ -32,7 +32,7 @@ MOST_UNROLLED = 16
 
 @dataclass(frozen=True)
 class Mean:
-    """How a sum becomes a mean, halves away from zero: sum * 2**left * multiplier / 2**31, then / 2**shift, both rounded.
+    """How a sum becomes a mean, halves away from zero: sum * 2**left * multiplier / 2**31 rounded, then / 2**shift.
 
     `below`: sums below zero are lowered by 1 first. With a multiplier of 1 the sum is shifted alone.
 
