@@ -24,6 +24,7 @@ from tinygen.verify.samples import random_samples
 
 CHAIN = "kernels/conv_2d.chain.dsp.c.j2"
 MATRIX, PLAIN = "kernels/matrix_vector.chain.dsp.c.j2", "kernels/fully_connected.c.j2"
+WORDS = "kernels/matrix.words.dsp.c.j2"
 
 
 def templates(result: Compiled) -> list[str]:
@@ -52,10 +53,12 @@ def at_any_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_any_share")
-def test_a_small_matrix_is_plain_c() -> None:
-    build = ModelBuilder()
-    dense(build, 64, 12)
-    assert templates(check(build)) == [PLAIN]
+def test_a_small_matrix_is_taken_in_words() -> None:
+    """Of a few channels too."""
+    for units in (2, 12):
+        build = ModelBuilder()
+        dense(build, 64, units)
+        assert templates(check(build)) == [WORDS]
 
 
 @pytest.mark.parametrize(("board", "kernel"), [("pico", "matrix.v6m"), ("nucleo_l152re", "matrix.v7m")])
@@ -74,11 +77,11 @@ def test_matrices_without_the_extension(board: str, kernel: str) -> None:
 def test_no_more_than_a_share_of_the_cycles_is_paid() -> None:
     """The same matrix alone is all there is, and behind a large layer next to nothing."""
     alone, behind = ModelBuilder(), ModelBuilder()
-    dense(alone, 64, 12)
-    dense(behind, 64, 12)
+    dense(alone, 64, 16)
+    dense(behind, 64, 16)
     residual(behind, (3,), rows=100)
     assert templates(compiled(alone)) == [MATRIX]
-    assert set(templates(check(behind, samples=1))) == {PLAIN, CHAIN}
+    assert set(templates(check(behind, samples=1))) == {WORDS, CHAIN}
 
 
 def test_a_large_matrix_or_several_small_ones_pay_for_a_function() -> None:
@@ -116,7 +119,7 @@ def test_what_a_byte_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert forms(compiled(build)) == ["line", "roundings"]
     monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 10**6)
     found = compiled(build)
-    assert forms(found) == ["roundings"] and set(templates(found)) == {CHAIN, PLAIN}
+    assert forms(found) == ["roundings"] and set(templates(found)) == {CHAIN, WORDS}
 
 
 def lines(build: ModelBuilder) -> Model:

@@ -24,8 +24,8 @@ KERNEL = "kernels/matrix.few.dsp.c.j2"
 
 
 @pytest.fixture(autouse=True)
-def _no_chains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of pixels, which take layers of two channels and three."""
+def _no_chains(monkeypatch: pytest.MonkeyPatch, every_function: None) -> None:
+    """None of pixels, which take layers of two channels and three; and none in place of a function of their own."""
     monkeypatch.setattr(pointwise_chain_dsp, "LEAST_INPUTS", 1 << 30)
 
 

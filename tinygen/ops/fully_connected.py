@@ -23,6 +23,7 @@ from tinygen.ops import (
     matrix_few_dsp,
     matrix_int16_dsp,
     matrix_v6m,
+    matrix_words_dsp,
     nibbles_dsp,
     overlap,
     packed_pairs_v7m,
@@ -120,6 +121,11 @@ def few_params(context: Context) -> Kernel:
     return matrix_few_dsp.kernel(context, params(context))
 
 
+def words_params(context: Context) -> Kernel:
+    """The same in words, of any channels."""
+    return matrix_words_dsp.kernel(context, params(context))
+
+
 def _scaling(context: Context) -> weighted.Scaling:
     """As the profile of numerics has it."""
     scale = weighted.fixed_point if context.numerics is Numerics.TFLM else weighted.nearest
@@ -192,10 +198,10 @@ SPEC = OpSpec(
             matrix_chain_dsp.applies,
             matrix_chain_dsp.params,
             leaner=Leaner(
-                "c",
+                "words_dsp",
                 lambda _: fully_connected_dsp.CODE_BYTES,
-                fully_connected_dsp.PLAIN_BYTES,
-                fully_connected_dsp.plain_cycles,
+                matrix_words_dsp.CODE_BYTES,
+                matrix_words_dsp.more_than_blocks,
             ),
         ),
         Variant(
@@ -212,10 +218,10 @@ SPEC = OpSpec(
             fully_connected_dsp.applies,
             fully_connected_dsp.params,
             leaner=Leaner(
-                "c",
+                "words_dsp",
                 lambda _: fully_connected_dsp.CODE_BYTES,
-                fully_connected_dsp.PLAIN_BYTES,
-                fully_connected_dsp.plain_cycles,
+                matrix_words_dsp.CODE_BYTES,
+                matrix_words_dsp.more_than_blocks,
             ),
         ),
         Variant(
@@ -239,11 +245,18 @@ SPEC = OpSpec(
             matrix_few_dsp.applies,
             few_params,
             leaner=Leaner(
-                "c",
+                "words_dsp",
                 lambda _: matrix_few_dsp.CODE_BYTES,
-                matrix_few_dsp.PLAIN_BYTES,
-                fully_connected_dsp.plain_cycles,
+                matrix_words_dsp.FEW_BYTES,
+                matrix_words_dsp.more_than_few,
             ),
+        ),
+        Variant(
+            "words_dsp",
+            matrix_words_dsp.TEMPLATE,
+            frozenset({"dsp"}),
+            matrix_words_dsp.applies,
+            words_params,
         ),
         Variant(
             "v6m",

@@ -32,17 +32,8 @@ UNIT_BYTES = UNIT_INPUTS * 2
 UNIT_CODE_BYTES = 34 * 4
 LEAST_WEIGHTS = 4
 """Bytes of weights for each byte of such code, at least."""
-
-
-CODE_BYTES, PLAIN_BYTES = 560, 200
-"""About those of its function, and of that in plain C."""
-PLAIN_CYCLES = 5.5
-"""Of a multiply-accumulate, that plain C takes more."""
-
-
-def plain_cycles(context: Context) -> float:
-    """About what plain C takes more."""
-    return PLAIN_CYCLES * context.input(1).size
+CODE_BYTES = 560
+"""About those of its function."""
 
 
 def applies(context: Context) -> bool:

@@ -17,8 +17,8 @@ TEMPLATE = "kernels/matrix.few.dsp.c.j2"
 OPERANDS = weighted.Operands(channel_axis=0, offset_weights=True)
 MOST_CHANNELS = 3
 WORD_BYTES = 4
-CODE_BYTES, PLAIN_BYTES = 200, 120
-"""About those of its function, at least, and of that in plain C."""
+CODE_BYTES = 200
+"""About those of its function, at least."""
 MOST_WORDS = 2
 """Words of the input that are taken one after another."""
 
