@@ -15,8 +15,8 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import CTYPES, Array
-from tinygen.ops import checks, gather, movement, overlap, reduction
-from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Variant, elementwise_cost
+from tinygen.ops import checks, gather, mean_mve, movement, overlap, reduction
+from tinygen.ops.spec import Context, Kernel, OpSpec, Options, Rows, Variant, elementwise_cost
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,18 @@ def params(context: Context) -> Kernel:
     return Kernel(values, overlaps=(rule,))
 
 
+def _mve(context: Context) -> bool:
+    return mean_mve.applies(context, params(context))
+
+
+def _mve_params(context: Context) -> Kernel:
+    return mean_mve.params(context, params(context))
+
+
+def _rows(context: Context) -> Rows | None:
+    return gather.of_mean(context, params(context))
+
+
 SPEC = OpSpec(
     name="mean",
     tflite="MEAN",
@@ -98,5 +110,8 @@ SPEC = OpSpec(
     reference=reference,
     params=params,
     cost=elementwise_cost,
-    variants=(Variant("c", "kernels/mean.c.j2", rows=lambda context: gather.of_mean(context, params(context))),),
+    variants=(
+        Variant("mve", mean_mve.TEMPLATE, frozenset({"mve"}), _mve, _mve_params, _rows),
+        Variant("c", "kernels/mean.c.j2", rows=_rows),
+    ),
 )

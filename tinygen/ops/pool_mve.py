@@ -6,7 +6,6 @@ does so in two vectors of words, where the end of a row has to leave out both wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +19,8 @@ LEAST_CHANNELS = 4
 """Fewer leave most of a vector empty."""
 MOST_SHORT_AREA = 255
 """Elements whose sum, less 1, fits 16 bits."""
+MOST_LANES = 16
+"""Maxima at a time."""
 LONG_LANES = 4
 """Sums at a time that have 32."""
 MOST_TAPS = 9
@@ -55,6 +56,11 @@ def mean(area: int, lanes: int) -> Mean:
     return Mean(left, ((1 << 32 + size) + area) // (2 * area), left + size, below=area % 2 == 0)
 
 
+def lanes(channels: int, area: int) -> int:
+    """Sums of so many elements that are taken at a time."""
+    return LONG_LANES if channels % 2 or area > MOST_SHORT_AREA else 8
+
+
 def _applies(context: Context, average: bool) -> bool:
     """Enough channels; averages of windows inside the input."""
     return context.input(0).shape[3] >= LEAST_CHANNELS and not (average and reduction.pool_geometry(context).padded)
@@ -70,7 +76,7 @@ def _params(context: Context, average: bool) -> Kernel:
 def _walk(kernel: Kernel, flat: bool) -> dict[str, Any]:
     """How the elements of a window are taken: so many channels at a time, so many elements one after another."""
     values = kernel.values
-    lanes = _lanes(values)
+    at_once = lanes(values["channels"], values["area"]) if values["average"] else MOST_LANES
     lines, columns = (1, values["area"]) if flat else (values["kernel_height"], values["kernel_width"])
     taps = 1 if values["padded"] else columns if columns <= MOST_TAPS else chunk(columns, MOST_TAPS)
     return {
@@ -78,19 +84,12 @@ def _walk(kernel: Kernel, flat: bool) -> dict[str, Any]:
         "columns": columns,
         "taps": taps,
         "unrolled": not values["padded"] and taps == columns and lines * columns <= MOST_UNROLLED,
-        "lanes": lanes,
+        "lanes": at_once,
         "far": values["channels"] > MOST_OFFSET,
-        "mean": mean(values["area"], lanes) if values["average"] else None,
+        "mean": mean(values["area"], at_once) if values["average"] else None,
         "has_low": values["clamp_min"] > quant.RANGES["int8"][0],
         "has_high": values["clamp_max"] < quant.RANGES["int8"][1],
     }
-
-
-def _lanes(values: Mapping[str, Any]) -> int:
-    """Channels at a time."""
-    if not values["average"]:
-        return 16
-    return LONG_LANES if values["channels"] % 2 or values["area"] > MOST_SHORT_AREA else 8
 
 
 def _rows(context: Context, average: bool) -> Rows | None:
