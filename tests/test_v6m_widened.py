@@ -184,12 +184,13 @@ def test_more_inputs_at_a_time_where_there_is_room() -> None:
 
 
 def test_few_outputs_take_the_other_kernel() -> None:
-    """Below six, spreading weights costs more than it saves."""
-    build, other = ModelBuilder(), ModelBuilder()
-    pointwise(build, (1, 1, 6, 9), 8)
-    pointwise(other, (1, 1, 5, 9), 8)
-    scaled(check(build), WIDENED)
-    scaled(check(other), MATRIX)
+    """Below six, spreading weights costs more than it saves; below four where many inputs are under each."""
+    for outputs, depth in ((6, 9), (4, 96)):
+        build, other = ModelBuilder(), ModelBuilder()
+        pointwise(build, (1, 1, outputs, depth), 8)
+        pointwise(other, (1, 1, outputs - 1, depth), 8)
+        scaled(check(build), WIDENED)
+        scaled(check(other), MATRIX)
 
 
 @pytest.mark.usefixtures("unchained")
