@@ -19,7 +19,7 @@ MOST_CHANNELS = 2**16 - 1
 """Bytes from pixel to pixel, in half a register."""
 OWN_BYTES = 1050
 """About those of its function."""
-ROUND_CYCLES, ROW_CYCLES = 5, 10
+ROUND_CYCLES, ROW_CYCLES = 4, 8
 """About what a round takes, and what a row takes more than in a function of the layer's own."""
 
 
@@ -42,7 +42,8 @@ def params(context: Context) -> Kernel:
 def extra_cycles(context: Context) -> float:
     """About what a layer takes more with it."""
     _, rows, columns, channels = context.input(0).shape
-    own = columns / depthwise_line_dsp.MOST_COLUMNS * depthwise_line_dsp.ROUND_CYCLES
+    most = depthwise_line_dsp.MOST_COLUMNS
+    own = columns / most * depthwise_line_dsp.ROUND_CYCLES if columns > most else 0
     return float(channels * rows * (columns / _round(columns) * ROUND_CYCLES - own + ROW_CYCLES))
 
 
