@@ -17,6 +17,7 @@ from tinygen import leaner, planning, target
 from tinygen.driver import Compiled, Model
 from tinygen.frontend import tflite
 from tinygen.limits import Attempt, Limits, compile_within
+from tinygen.ops import pointwise_chain_dsp
 from tinygen.quant import Numerics
 from tinygen.variants import Optimize
 from tinygen.verify.compare import verify
@@ -153,6 +154,23 @@ def test_a_limit_is_kept_by_leaner_functions(monkeypatch: pytest.MonkeyPatch) ->
     inputs = random_samples(model.graph, 1)
     assert verify(tight.compiled, inputs, interpreter=False, board=target.load("nucleo_l4r5zi")).difference is None
     assert verify(least.compiled, inputs, interpreter=False).difference is None
+
+
+def test_a_limit_is_kept_where_functions_save_less_than_thought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is given up than was thought to be enough."""
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 0)
+    build = ModelBuilder()
+    for depth in (4, 8):
+        pointwise(build, (1, 48, 48, depth), 8, scale_spread=1.5)
+    pointwise(build, (1, 5, 5, 8), 8, scale_spread=1.5)
+    data = build.finish()
+    model = Model("net.tflite", data, tflite.read(data, "net.tflite"))
+    most = within(model, 10**6)
+    saved = most.flash_bytes - within(model, most.flash_bytes - 1).flash_bytes
+    monkeypatch.setattr(pointwise_chain_dsp, "OWN_BYTES", pointwise_chain_dsp.OWN_BYTES + 200)
+    tight = within(model, most.flash_bytes - saved - 1)
+    assert tight.fits
+    assert [len(each.compiled.program.functions) for each in (most, tight)] == [3, 1]
 
 
 def test_cores_without_such_kernels() -> None:
