@@ -58,6 +58,7 @@ DEARER: Mapping[str, float] = MappingProxyType(
         "conv_2d.v6m": 2.2,
         "matrix.v6m": 1.4,
         "conv_2d.pixels.v7m": 1.4,
+        "depthwise_conv_2d.window.dsp": 1.35,
         "matrix.v7m": 1.25,
     }
 )
