@@ -14,7 +14,12 @@ from tests.dsp import BOARDS, NONE, RELU, RELU6, compiled
 from tests.modelbuilder import ModelBuilder
 from tests.test_generated_c import check_sanitized
 from tinygen import target
-from tinygen.ops import convolution_chain_dsp, convolution_chain_runs_dsp, convolution_contiguous_dsp
+from tinygen.ops import (
+    convolution_chain_dsp,
+    convolution_chain_fives_dsp,
+    convolution_chain_runs_dsp,
+    convolution_contiguous_dsp,
+)
 from tinygen.verify.compare import verify
 from tinygen.verify.samples import random_samples
 
@@ -25,7 +30,8 @@ TEMPLATE = "kernels/conv_2d.dsp.c.j2"
 @pytest.fixture(autouse=True)
 def byte_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """No chains of outputs, which take most layers."""
-    for module in (convolution_chain_dsp, convolution_chain_runs_dsp, convolution_contiguous_dsp):
+    chains = convolution_chain_dsp, convolution_chain_fives_dsp, convolution_chain_runs_dsp, convolution_contiguous_dsp
+    for module in chains:
         monkeypatch.setattr(module, "FEWER_CYCLES", 0.0)
 
 

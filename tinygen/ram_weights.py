@@ -28,6 +28,7 @@ AT_ONCE: Mapping[str, int] = MappingProxyType(
         "conv_2d.chain.dsp": 4,
         "conv_2d.chain.runs.dsp": 4,
         "conv_2d.chain.v6m": 8,
+        "conv_2d.fives.chain.dsp": 5,
         "conv_2d.contiguous.chain.dsp": 4,
         "conv_2d.dsp": 2,
         "conv_2d.few.dsp": 2,

@@ -7,7 +7,6 @@ by two channels are computed at a time, all of a window printed one after anothe
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from tinygen import quant
@@ -97,11 +96,7 @@ def rows(context: Context) -> Rows | None:
     """Those of byte pairs, which read every row again."""
     found = convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
     more = round(convolution_chain_dsp.byte_pair_cycles(context) - _cycles(context))
-    return found and replace(
-        found,
-        extra_cycles=found.extra_cycles + more,
-        small=found.small and replace(found.small, extra_cycles=found.small.extra_cycles + more),
-    )
+    return found and convolution_rows_dsp.dearer(found, more)
 
 
 def _reach(window: Geometry) -> int:

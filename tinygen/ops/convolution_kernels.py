@@ -8,6 +8,7 @@ from typing import Any
 from tinygen.ops import (
     compressed_dsp,
     convolution_chain_dsp,
+    convolution_chain_fives_dsp,
     convolution_chain_rows_dsp,
     convolution_chain_runs_dsp,
     convolution_chain_v6m,
@@ -259,6 +260,14 @@ VARIANTS = (
         convolution_chain_runs_dsp.applies,
         convolution_chain_runs_dsp.params,
         convolution_chain_runs_dsp.rows,
+    ),
+    variant(
+        "dsp",
+        "chain_fives_dsp",
+        convolution_chain_fives_dsp.TEMPLATE,
+        convolution_chain_fives_dsp.applies,
+        convolution_chain_fives_dsp.params,
+        convolution_chain_fives_dsp.rows,
     ),
     variant(
         "dsp",

@@ -40,6 +40,21 @@ def by_new_rows(context: Context, window: Geometry) -> Overlap:
     return _in_batches(context, 0, reads, writes)
 
 
+def by_new_rows_of_groups(context: Context, window: Geometry, size: int) -> Overlap:
+    """The same of one that computes `size` outputs of all rows, then the next, the last of them up to a row's end."""
+    height, width = window.output
+    firsts = np.minimum(np.arange(0, width, size), width - size)
+    under, down = spans_of(window, 1), new_spans(window, 0)
+    groups = np.repeat(np.stack([firsts, firsts + size], axis=1), height, axis=0)
+    columns = np.concatenate([_union(under[first : first + size], height) for first in firsts])
+    spans, places = np.tile(down, (len(firsts), 1)), np.tile(_singles(height), (len(firsts), 1))
+    reads, writes = (
+        _bytes((spans, columns), context.input(0).shape[2:]),
+        _bytes((places, groups), context.output.shape[2:]),
+    )
+    return _in_batches(context, 0, reads, writes)
+
+
 def by_groups(context: Context, window: Geometry, size: int, turned: bool = False) -> Overlap:
     """The same where it copies and writes `size` outputs of a row at a time, the last of them up to its end."""
     down, along = (1, 0) if turned else (0, 1)
