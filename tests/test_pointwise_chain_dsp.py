@@ -26,9 +26,10 @@ KERNEL = "tg_conv_2d_pointwise_chain_dsp_s8"
 
 @pytest.fixture(params=["shared", "own"])
 def own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether each layer has a function of its own."""
+    """Whether each layer has a function of its own; of more than eight pixels its weights are halfwords."""
     own = bool(request.param == "own")
     monkeypatch.setattr(pointwise_chain_dsp, "OWN_OUTPUTS", 0 if own else 2**30)
+    monkeypatch.setattr(pointwise_chain_dsp, "HALFWORDS_FROM", 9)
     monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 0)
     return own
 
@@ -66,8 +67,8 @@ def test_layers_of_many_outputs_have_functions_of_their_own() -> None:
     pointwise(build, (1, 48, 48, 8), 16)
     for shape, filters in (((1, 25, 5, 64), 64), ((1, 6, 6, 60), 106), ((1, 4, 4, 25), 31)):
         pointwise(build, shape, filters, slope=0.002)
-    functions = {function.name: function.values for function in check(build, samples=1).program.functions}
-    assert sorted(values["inputs"] or 0 for values in functions.values()) == [0, 8]
+    functions = [function.values for function in check(build, samples=1).program.functions]
+    assert sorted((values["inputs"] or 0, values["halfwords"]) for values in functions) == [(0, False), (8, True)]
 
 
 @pytest.mark.parametrize("channels", [1364, 1366])

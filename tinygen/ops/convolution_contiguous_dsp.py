@@ -136,7 +136,7 @@ def params(context: Context) -> Kernel:
         "out_channels": channels,
         "outputs": OUTPUTS,
         "finish": {**finish.values, "fraction": finish.fraction is not None},
-        **dict.fromkeys(("inputs", "channels", "pixels", "steps")),
+        **dict.fromkeys(("inputs", "channels", "pixels", "steps", "halfwords")),
         "round_steps": ROUND_STEPS,
         "step_bytes": STEP_BYTES[OUTPUTS],
         "rounds": 2,

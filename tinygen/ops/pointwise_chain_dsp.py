@@ -30,6 +30,12 @@ OWN_OUTPUTS = 2**14
 """A layer of so many may have a function of its own, if that saves enough for its bytes."""
 MOST_OWN_CHANNELS = 4096 // (chains.OUTPUTS - 1)
 """Of a layer with a function of its own: a store has 12 bits for how far it is from the first pixel's."""
+HALFWORDS_FROM = 2**10
+"""Pixels from which on such a function reads weights as they are multiplied, where they take twice the bytes.
+
+That saves a cycle for each two inputs of a block: 64 cycles a byte. A function of its own for fewer pixels is hardly
+worth its bytes either.
+"""
 OWN_BLOCK_CYCLES, OWN_CHAIN_CYCLES = 5, 46
 """What such a function takes less for a block, and for all blocks of four pixels."""
 OWN_BYTES, SHARED_BYTES = 430, 1580
@@ -57,24 +63,25 @@ def applies(context: Context, outputs: int = chains.OUTPUTS) -> bool:
 
 def params(context: Context) -> Kernel:
     """The words of the layer and of all blocks, and room for four pixels in pairs."""
-    return _kernel(context, chains.OUTPUTS, own=_has_own(context, context.output.size))
+    return _kernel(context, context, chains.OUTPUTS, may_own=True)
 
 
 def shared_params(context: Context) -> Kernel:
     """The same without a function of its own."""
-    return _kernel(context, chains.OUTPUTS, own=False)
+    return _kernel(context, context, chains.OUTPUTS, may_own=False)
 
 
 def own_bytes(context: Context) -> int:
     """About those of a layer's own function; none, where it has none."""
     steps = min(-(-context.input(0).shape[3] // 2), ROUND_STEPS)
-    return OWN_BYTES + steps * STEP_BYTES[chains.OUTPUTS] if _has_own(context, context.output.size) else 0
+    return OWN_BYTES + steps * STEP_BYTES[chains.OUTPUTS] if _has_own(context, context) else 0
 
 
 def shared_cycles(context: Context) -> float:
     """About what a layer takes more without a function of its own."""
-    _, channels, pixels = _sizes(context)
-    return pixels / chains.OUTPUTS * (OWN_CHAIN_CYCLES + -(-channels // CHANNELS) * OWN_BLOCK_CYCLES)
+    depth, channels, pixels = _sizes(context)
+    block_cycles = OWN_BLOCK_CYCLES + (-(-depth // 2) if _by_halfwords(context) else 0)
+    return pixels / chains.OUTPUTS * (OWN_CHAIN_CYCLES + -(-channels // CHANNELS) * block_cycles)
 
 
 def shared_rows(context: Context) -> Rows | None:
@@ -91,20 +98,21 @@ def rows(context: Context, may_own: bool = True) -> Rows | None:
     outputs = min((chains.OUTPUTS, chains.MOST_OUTPUTS), key=lambda outputs: _cycles(row, outputs))
     if not applies(row, outputs):
         return by_twos
-    own = may_own and outputs == chains.OUTPUTS and _has_own(row, context.output.size)
-    kernel = _kernel(row, outputs, own)
+    kernel = _kernel(row, context, outputs, may_own)
     if outputs > chains.OUTPUTS and kernel.values["finish"]["shift"] is None:
         return by_twos
     return Rows(kernel, TEMPLATE, extra_cycles=_extra(context, _cycles(row, outputs)), small=by_twos)
 
 
-def _has_own(context: Context, outputs: int) -> bool:
-    """Whether a layer of so many outputs has a function of its own: not where one stores too far from the next.
+def _has_own(part: Context, layer: Context) -> bool:
+    """Whether a layer, or this part of it, has a function of its own: not if that leaves pixels over or is too wide."""
+    _, channels, pixels = _sizes(part)
+    return layer.output.size >= OWN_OUTPUTS and pixels % chains.OUTPUTS == 0 and channels <= MOST_OWN_CHANNELS
 
-    It leaves no pixel over.
-    """
-    _, channels, pixels = _sizes(context)
-    return outputs >= OWN_OUTPUTS and pixels % chains.OUTPUTS == 0 and channels <= MOST_OWN_CHANNELS
+
+def _by_halfwords(layer: Context) -> bool:
+    """Whether a function of its own reads weights as they are multiplied."""
+    return _sizes(layer)[2] >= HALFWORDS_FROM
 
 
 def _rows_by_twos(context: Context, row: Context) -> Rows | None:
@@ -119,20 +127,23 @@ def _extra(context: Context, row_cycles: float) -> int:
     return round(context.output.shape[1] * row_cycles - _cycles(context, chains.OUTPUTS))
 
 
-def _kernel(context: Context, outputs: int, own: bool) -> Kernel:
-    """By chains of so many pixels: by a function of its own, or by one whose sizes are words of the layer."""
-    found, scaling = dsp.sums(context, OPERANDS), weighted.fixed_point(context, OPERANDS)
-    finish = chains.finish(context, scaling, found, dsp.two_roundings(context, OPERANDS, found))
+def _kernel(part: Context, layer: Context, outputs: int, may_own: bool) -> Kernel:
+    """A layer or a row of it, by chains of so many pixels: by its own function, or one whose sizes are words of it."""
+    found, scaling = dsp.sums(part, OPERANDS), weighted.fixed_point(part, OPERANDS)
+    finish = chains.finish(part, scaling, found, dsp.two_roundings(part, OPERANDS, found))
     assert finish is not None  # proved by applies
-    depth, channels, pixels = _sizes(context)
+    depth, channels, pixels = _sizes(part)
+    own = may_own and outputs == chains.OUTPUTS and _has_own(part, layer)
+    halfwords = own and _by_halfwords(layer)
     order, firsts = byte_pairs.in_order_of_bytes(depth), block_starts(channels)
-    blocks = chains.words(found, finish, order, firsts)
+    blocks = chains.words(found, finish, order, firsts, halfwords)
     sizes = [] if own else [pixels, depth, channels]
     words = np.concatenate([sizes, blocks]).astype(np.int32)
     values = {
         "outputs": outputs,
         "finish": {**finish.values, "fraction": finish.fraction is not None},
-        **(_own_values(context, blocks.size, len(firsts)) if own else _shared_values(outputs)),
+        **(_own_values(part, blocks.size, len(firsts)) if own else _shared_values(outputs)),
+        "halfwords": halfwords,
     }
     scratch_bytes = (outputs - 1) * len(order) * WORD_BYTES
     rule, room = _rule(pixels, outputs, depth, channels), _room(pixels, outputs, depth)
