@@ -303,7 +303,7 @@ def test_which_kernel(options: dict[str, Any], template: str) -> None:
 
 def test_cores_without_the_extension() -> None:
     build = ModelBuilder()
-    depthwise(build)
+    depthwise(build, (1, 24, 24, 3))
     depthwise(build, kernel=(5, 5))
     assert {f.template for f in compiled(build, "bluepill_f103c8").program.functions} == {V7M, WINDOW_IN_C}
 
