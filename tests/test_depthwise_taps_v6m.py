@@ -109,6 +109,16 @@ def test_numbers_of_words() -> None:
         assert {function.values["words_at_once"] for function in result.program.functions} == {count}
 
 
+def test_single_rows_and_numbers_of_taps() -> None:
+    """Words of a row as so many rows, and those beside whole ones; every way into a round of taps."""
+    build = ModelBuilder(np.random.default_rng(8))
+    for taps in range(2, 12):
+        for shape, kernel in (((1, 1, 16 + taps, 2), (1, taps)), ((1, 17 + taps, 1, 2), (taps, 1))):
+            depthwise(build, shape, kernel=kernel, x_zero=3, bias=0, slope=slope(taps))
+        depthwise(build, (1, 6, 5, 2), kernel=(taps // 2 + 1, 2), x_zero=3, bias=0, slope=slope(taps))
+    assert templates(check(build, ["pico"], samples=2)).count(KERNEL) > 20
+
+
 @pytest.mark.parametrize("zero_point", [-128, 127])
 def test_weights_inputs_and_biases_at_their_ends(zero_point: int) -> None:
     """Lanes that are full, and sums that wrap on their way; two weights of -128 in a chunk do not fit."""

@@ -30,7 +30,7 @@ MOST_WORDS, LEAST_WORDS = 3, 2
 CHUNK = 2
 """Products that are added before lanes are taken apart."""
 ROUND = 8
-"""Taps that are printed one after another; those beside whole rounds are taken one by one."""
+"""Taps that are printed one after another, a power of 2; an odd one is taken by itself."""
 WORD_BYTES = 4
 TAPS_OF_WORD, TAP_WORDS = 4, 2
 """In flash, where they are bytes, and in scratch."""
@@ -77,7 +77,7 @@ def _best(context: Context) -> Halves | None:
 
 def _cycles(way: Halves) -> float:
     """About what a channel takes."""
-    size, lone = _at_once(way), way.taps % ROUND
+    size, lone = _at_once(way), way.taps % CHUNK
     groups = way.rows * -(-way.words // size)
     taps = (way.taps - lone) * TAP_CYCLES[size] + lone * LONE_CYCLES[size]
     copies = sum(run.rows * (RUN_CYCLES + run.words * COPY_CYCLES) for run in way.runs)
@@ -104,7 +104,7 @@ def _ordered(found: Sums, way: Halves) -> Array:
 
 def _chunked(found: Sums, way: Halves) -> Array:
     """[channels, chunks, CHUNK]: the taps that are added before lanes are taken apart; a lone one fits by itself."""
-    return _ordered(found, way)[:, way.taps % ROUND :].reshape(len(found.rows), -1, CHUNK)
+    return _ordered(found, way)[:, way.taps % CHUNK :].reshape(len(found.rows), -1, CHUNK)
 
 
 def _records(found: Sums, way: Halves, line: ScaledLine) -> Array:
@@ -129,7 +129,7 @@ def _numbers(context: Context, way: Halves, record_words: int) -> list[int]:
         *(x.shape[0], x.size // x.shape[0], y.size // y.shape[0], depth, filters // depth, record_words),
         *(way.plane_words, x.zero_point, way.pitch, in_down, in_along * way.along.stride, in_apart),
         *(way.down.kernel, way.along.kernel, way.down.dilation * way.pitch * WORD_BYTES),
-        *(way.rows, way.words, way.down.stride * way.pitch),
+        *(way.rows, way.words, way.down.stride * way.pitch, way.words // _at_once(way) * _at_once(way)),
         *(out_down, out_along, down * out_down + along * out_along, len(way.runs)),
     ]
     columns = [column * WORD_BYTES for column in way.columns]
