@@ -305,11 +305,27 @@ def test_convolution_with_gaps(tmp_path: Path) -> None:
     check_rows(layers(result.model.data, M55))
 
 
+def test_convolution_in_groups(tmp_path: Path) -> None:
+    """Groups of four inputs and more, of whole blocks of filters, uneven ones and few; rows by byte pairs."""
+    build = ModelBuilder()
+    for inputs, filters, groups in ((8, 8, 2), (18, 12, 3), (15, 21, 3), (64, 32, 4), (12, 3, 3), (10, 12, 2)):
+        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3])}
+        for kernel, stride in (((3, 3), (1, 1)), ((1, 1), (2, 2)), ((2, 3), (3, 2))):
+            convolution(build, (1, 5, 7, inputs), filters, kernel, stride, groups=groups, slope=0.002, **zeros)
+    check(build, CONVOLUTION, tmp_path, 3)
+    build = ModelBuilder()
+    convolution(build, (1, 5, 7, 24), 12, groups=3, slope=0.002)
+    net = layers(build.finish(), M55)
+    assert net.choices[0].variant.name == "mve"
+    check_rows(net)
+
+
 def test_convolutions_that_are_left_to_other_kernels() -> None:
-    """Windows with gaps of more than a column along their rows, groups."""
+    """Windows with gaps of more than a column along their rows, groups of a few inputs or of several images."""
     build = ModelBuilder()
     convolution(build, (1, 5, 9, 3), kernel=(3, 3), dilation=(1, 3))
-    convolution(build, (1, 5, 5, 8), 8, groups=2)
+    convolution(build, (1, 5, 5, 6), 6, groups=2)
+    convolution(build, (2, 5, 5, 8), 8, groups=2)
     others(build)
     dsp.check(build, [M55], 4)
 
@@ -318,6 +334,7 @@ def test_convolution_under_all_compilers(tmp_path: Path) -> None:
     build = ModelBuilder()
     convolution(build, (2, 5, 5, 7), 9, activation=RELU6, y_zero=-127, slope=0.002)
     convolution(build, (1, 5, 5, 160), 8, y_zero=3, slope=0.001)
+    convolution(build, (1, 5, 5, 12), 6, dilation=(1, 2), groups=3, y_zero=3, slope=0.001)
     check_compilers(build, tmp_path)
 
 

@@ -4,7 +4,7 @@ The rows under a row of outputs are copied to scratch, turned so that what one c
 [column][row of the window][channel], the input's zero point where the window reaches outside. What lies under an output
 is then one run of bytes, and three of them are three pixels of a 1x1 convolution. The next row begins a pixel further
 on: what it writes over is what the row that no window reaches any longer had in the next column. In the gaps of a
-window's rows weights are zero.
+window's rows weights are zero. Groups of channels are computed one after another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import convolution_dsp, convolution_rows_dsp, dsp, mve, weighted, window_rows, window_walk
+from tinygen.ops import (
+    convolution_dsp,
+    convolution_groups_dsp,
+    convolution_rows_dsp,
+    dsp,
+    mve,
+    overlap,
+    weighted,
+    window_rows,
+    window_walk,
+)
 from tinygen.ops.folded import folded
 from tinygen.ops.mve import LANES
 from tinygen.ops.pointwise_mve import MOST_CHANNELS, PAIRS, blocks
@@ -33,6 +43,8 @@ MOST_PLACES = 6
 """Vectors of such offsets that registers hold."""
 MOST_VECTORS = 8
 """Of a pixel: near enough for a store's offset."""
+LEAST_GROUP = 4
+"""Inputs of a group, which are copied column by column."""
 ROW_CYCLES, COPIED_BYTES = 100, 4
 """About what another row takes again beside its copy, and bytes copied in a cycle."""
 
@@ -43,6 +55,9 @@ class Columns:
 
     window: Geometry
     channels: int
+    """Those under an output: all, or a group's."""
+    pixel: int
+    """Bytes from a pixel of the input to the next."""
 
     @property
     def bytes(self) -> int:
@@ -85,12 +100,12 @@ class Columns:
 
 
 def applies(context: Context) -> bool:
-    """One group, windows without large gaps in their rows, outputs that are near enough, a scaling of the vectors."""
+    """Groups of some inputs, windows without large gaps in their rows, outputs that are near enough, a scaling."""
     context = folded(context)
     window, channels = convolution_geometry(context), context.output.shape[3]
     if _closed(window).kernel[1] > MOST_COVER * window.kernel[1]:
         return False
-    if context.input(1).shape[3] != context.input(0).shape[3]:
+    if _groups(context) > 1 and (context.input(1).shape[3] < LEAST_GROUP or context.input(0).shape[0] > 1):
         return False
     return channels <= MOST_CHANNELS and mve.can_finish(context, OPERANDS)
 
@@ -99,21 +114,28 @@ def params(context: Context) -> Kernel:
     """Numbers for the template, the words of all blocks, and room for the columns."""
     context = folded(context)
     window = _closed(convolution_geometry(context))
-    kept = Columns(window, context.input(0).shape[3]).kept
-    rule = (window_walk.by_new_rows if kept else window_walk.by_rows)(context, window)
+    kept = _columns(context, window).kept
     kernel = _kernel(context, kept)
+    if _groups(context) > 1:
+        return replace(kernel, values={**kernel.values, "by_row": False, "apart": overlap.words(None)})
+    rule = (window_walk.by_new_rows if kept else window_walk.by_rows)(context, window)
     values = {**kernel.values, "by_row": False, "apart": window_walk.words(rule)}
     return replace(kernel, values=values, overlaps=(rule,))
 
 
 def rows(context: Context) -> Rows | None:
-    """The same for one row of the output: all rows under it are copied for each; no row of an image is one of steps."""
+    """The same for one row of the output: all rows under it are copied for each; no row of an image is one of steps.
+
+    Groups are left to the DSP extension, which copies the rows under a row of outputs group by group.
+    """
+    if _groups(context) > 1:
+        return convolution_groups_dsp.rows(context) if convolution_groups_dsp.applies(context) else None
     if folded(context) is not context:
         return convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
     if not window_rows.possible(context):
         return None
     window, kernel = _closed(convolution_geometry(context)), _kernel(context, kept=0)
-    again = Columns(window, context.input(0).shape[3]).kept * kernel.values["read_bytes"] // COPIED_BYTES
+    again = _columns(context, window).kept * kernel.values["read_bytes"] // COPIED_BYTES
     kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM})
     return window_rows.rows(window, kernel, TEMPLATE, extra_cycles=window.output[0] * (ROW_CYCLES + again))
 
@@ -124,27 +146,45 @@ def _kernel(context: Context, kept: int) -> Kernel:
     window = _closed(sparse)
     finish = mve.finish(context, OPERANDS, found)
     assert finish is not None  # proved by applies
-    columns, channels = Columns(window, x.shape[3]), len(found.rows)
-    rows = _turned(found.rows, sparse)
+    columns, groups = _columns(context, window), _groups(context)
+    rows, filters = _turned(found.rows, sparse), len(found.rows) // groups
     depth = rows.shape[1]
+    words = np.concatenate([_group_words(rows, finish, slice(f, f + filters)) for f in range(0, len(rows), filters)])
     lowest = (window.output[0] - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] - window.pad[0]
     values = {
         **window.values(),
         **mve.loop(depth),
-        **blocks(window.output[1], channels, finish),
+        **blocks(window.output[1], filters, finish, len(found.rows)),
         **_copies(columns),
         "batches": x.shape[0],
         "in_elements": x.size // x.shape[0],
         "out_elements": context.output.size // x.shape[0],
-        "in_channels": x.shape[3],
+        "in_channels": columns.channels,
+        "pixel_channels": columns.pixel,
+        "groups": groups,
+        "group_words": len(words) // groups,
+        "group_filters": filters,
         "row_inputs": depth,
         "rows_outside": window.pad[0] > 0 or lowest >= window.input[0],
         "kept": kept,
         "fill": x.zero_point,
         "gap": sparse.dilation[1],
     }
-    words = mve.words(rows, finish, PAIRS)
     return Kernel(values, (0,), (Constant("words", words),), columns.scratch_bytes(kept))
+
+
+def _groups(context: Context) -> int:
+    return context.input(0).shape[3] // context.input(1).shape[3]
+
+
+def _columns(context: Context, window: Geometry) -> Columns:
+    return Columns(window, context.input(1).shape[3], context.input(0).shape[3])
+
+
+def _group_words(rows: Array, finish: mve.Finish, group: slice) -> Array:
+    """Those of a group's filters."""
+    own = replace(finish, columns=tuple(column[group] for column in finish.columns))
+    return mve.words(rows[group], own, PAIRS)
 
 
 def _closed(window: Geometry) -> Geometry:
@@ -172,12 +212,12 @@ def _copies(columns: Columns) -> dict[str, Any]:
         "first_column": first,
         "end_column": end,
         "column_bytes": columns.bytes,
-        "source_bytes": columns.apart * columns.channels,
-        "source_offset": (first * columns.apart - columns.window.pad[1]) * columns.channels,
+        "source_bytes": columns.apart * columns.pixel,
+        "source_offset": (first * columns.apart - columns.window.pad[1]) * columns.pixel,
         "pixel_bytes": columns.step * columns.bytes,
         "row_bytes": row_bytes,
         "read_bytes": row_bytes,
-        "together": columns.bytes == columns.channels == columns.apart * columns.channels,
+        "together": columns.bytes == columns.channels == columns.apart * columns.pixel,
         "places": places,
         "vectors": columns.channels // LANES if _in_vectors(columns) else 0,
     }
@@ -190,7 +230,7 @@ def _in_vectors(columns: Columns) -> bool:
 def _places(columns: Columns, row_bytes: int) -> list[int]:
     """Where the bytes of some vectors of a row go, which make whole columns; none where another way is taken."""
     count = columns.channels // gcd(columns.channels, LANES)
-    if columns.apart > 1 or columns.channels % LANES == 0 or count > MOST_PLACES:
+    if columns.apart > 1 or columns.pixel > columns.channels or columns.channels % LANES == 0 or count > MOST_PLACES:
         return []
     places = [i // columns.channels * columns.bytes + i % columns.channels for i in range(count * LANES)]
     return [] if places[-1] > MOST_PLACE or (count > 1 and row_bytes < len(places)) else places

@@ -35,7 +35,7 @@ def params(context: Context) -> Kernel:
     channels, depth = found.rows.shape
     values = {
         **mve.loop(depth),
-        **blocks(context.output.size // channels, channels, finish),
+        **blocks(context.output.size // channels, channels, finish, channels),
         "in_channels": depth,
     }
     rule = mve.in_turns(context, PIXELS, again=values["rest"] == 0)
@@ -64,17 +64,17 @@ def _instructions(context: Context) -> int:
     return len(mve.block_starts(channels)) * (products + stores)
 
 
-def blocks(pixels: int, channels: int, finish: mve.Finish) -> dict[str, Any]:
-    """What the blocks print beside their inner loop: how many, and where their outputs are."""
+def blocks(pixels: int, channels: int, finish: mve.Finish, apart: int) -> dict[str, Any]:
+    """What the blocks print beside their inner loop: how many, and where their outputs are, those of pixels `apart`."""
     rest = pixels % PIXELS if pixels <= MOST_SHORT else 0
     return {
         "pixels": pixels,
         "rest": rest,
         "counts": [count for count in (PIXELS * (pixels >= PIXELS), rest) if count],
-        "out_channels": channels,
+        "out_channels": apart,
         "block_count": len(mve.block_starts(channels)),
         "uneven": mve.is_uneven(channels),
         "few": mve.few(channels),
-        "offsets": [pixel * channels for pixel in range(PIXELS)],
+        "offsets": [pixel * apart for pixel in range(PIXELS)],
         "finish": finish.values,
     }
