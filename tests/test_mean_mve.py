@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from tests import dsp
+from tests.dsp import RELU
 from tests.modelbuilder import ModelBuilder
 from tests.overlap_harness import check_tight, layers
 from tests.rows_harness import check_rows
 from tests.test_generated_c import check_sanitized
 from tests.test_mve import CORE, M55, check_compilers, templates
+from tests.test_pool_dsp import AVERAGE, MAXIMUM, pool
+from tests.test_pool_mve import pool_at
 from tinygen import target
 from tinygen.ir import Array
 from tinygen.ops import mean_mve
@@ -109,7 +112,12 @@ def test_what_is_left_to_plain_c() -> None:
 
 
 def test_all_compilers(tmp_path: Path) -> None:
+    """Means, and poolings too."""
     build = ModelBuilder()
+    for op in (AVERAGE, MAXIMUM):
+        pool(build, op, (1, 6, 4, 8), (3, 2), RELU)
+        pool(build, op, (2, 6, 20, 7), (2, 20))
+    pool_at(build, MAXIMUM, (1, 5, 5, 7), (3, 3), (2, 2), same=True)
     mean(build, (1, 5, 5, 16))
     mean(build, (2, 17, 16, 9), zeros=(-128, -128))
     check_compilers(build, tmp_path)

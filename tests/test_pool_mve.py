@@ -13,7 +13,7 @@ from tests.modelbuilder import ModelBuilder
 from tests.overlap_harness import check_tight, layers
 from tests.rows_harness import check_rows
 from tests.test_generated_c import check_sanitized
-from tests.test_mve import CORE, M55, check_compilers, templates
+from tests.test_mve import CORE, M55, templates
 from tests.test_pool_dsp import AVERAGE, MAXIMUM, pool
 from tests.weighted import output_size, random_window
 from tinygen import target
@@ -172,12 +172,3 @@ def test_what_is_left_to_other_kernels() -> None:
     pool_at(build, AVERAGE, (1, 5, 5, 8), (3, 3), (2, 2), same=True)
     found = templates(dsp.check(build, [M55], 3))
     assert MVE not in found, found
-
-
-def test_all_compilers(tmp_path: Path) -> None:
-    build = ModelBuilder()
-    for op in (AVERAGE, MAXIMUM):
-        pool(build, op, (1, 6, 4, 8), (3, 2), RELU)
-        pool(build, op, (2, 6, 20, 7), (2, 20))
-    pool_at(build, MAXIMUM, (1, 5, 5, 7), (3, 3), (2, 2), same=True)
-    check_compilers(build, tmp_path)
