@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from tests.test_depthwise_dsp import depthwise
 from tests.test_fully_connected_dsp import dense
 from tests.test_generated_c import check_sanitized
 from tests.test_pointwise_dsp import pointwise
+from tinygen import planning
 from tinygen.driver import Compiled
 from tinygen.quant import Numerics
+from tinygen.variants import Optimize
 
 M55 = "mps3-an547"
 CORE = "cortex-m55"
@@ -33,6 +36,7 @@ COMPILERS = (
 )
 DEPTHWISE = "kernels/depthwise_conv_2d.mve.c.j2"
 DENSE = "kernels/fully_connected.mve.c.j2"
+PAIRS = "kernels/conv_2d.dsp.c.j2"
 POINTWISE, CONVOLUTION = "kernels/conv_2d.pointwise.mve.c.j2", "kernels/conv_2d.mve.c.j2"
 
 
@@ -303,6 +307,18 @@ def test_convolution_with_gaps(tmp_path: Path) -> None:
     result = check(build, CONVOLUTION, tmp_path, 3)
     assert {function.values["gap"] for function in result.program.functions} == {2}
     check_rows(layers(result.model.data, M55))
+
+
+def test_gaps_are_not_filled_where_that_takes_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros between the columns of a window that many filters have, over a few pixels."""
+    monkeypatch.setattr(planning, "MOST_FOR_FLASH", dict.fromkeys(Optimize, math.inf))
+    kernels = {}
+    for size in (3, 24):
+        for gap in (1, 2):
+            build = ModelBuilder()
+            convolution(build, (1, size, size, 32), 32, dilation=(gap, gap), slope=0.001)
+            kernels[size, gap] = templates(dsp.compiled(build, M55))
+    assert kernels == {(3, 1): [CONVOLUTION], (24, 1): [CONVOLUTION], (24, 2): [CONVOLUTION], (3, 2): [PAIRS]}
 
 
 def test_convolution_in_groups(tmp_path: Path) -> None:

@@ -207,7 +207,13 @@ VARIANTS = (
     ),
     pointwise_variant("armv6m", "pointwise_v6m", "kernels/matrix.v6m.c.j2", matrix_v6m.applies, matrix_v6m.params),
     variant(
-        "mve", "mve", convolution_mve.TEMPLATE, convolution_mve.applies, convolution_mve.params, convolution_mve.rows
+        "mve",
+        "mve",
+        convolution_mve.TEMPLATE,
+        convolution_mve.applies,
+        convolution_mve.params,
+        convolution_mve.rows,
+        leaner=Leaner("dsp", lambda _: 0, convolution_dsp.CODE_BYTES, convolution_mve.saved_instructions),
     ),
     variant(
         "dsp",

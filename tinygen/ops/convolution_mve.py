@@ -43,6 +43,8 @@ MOST_PLACES = 6
 """Vectors of such offsets that registers hold."""
 MOST_VECTORS = 8
 """Of a pixel: near enough for a store's offset."""
+PRODUCT, PAIRED_PRODUCT = 0.15, 0.95
+"""Instructions for one by this kernel, zeros in gaps included, and by byte pairs, which have no zeros there."""
 LEAST_GROUP = 4
 """Inputs of a group, which are copied column by column."""
 ROW_CYCLES, COPIED_BYTES = 100, 4
@@ -138,6 +140,13 @@ def rows(context: Context) -> Rows | None:
     again = _columns(context, window).kept * kernel.values["read_bytes"] // COPIED_BYTES
     kernel = replace(kernel, values={**kernel.values, "by_row": True, "apart": window_rows.OVER_THEM})
     return window_rows.rows(window, kernel, TEMPLATE, extra_cycles=window.output[0] * (ROW_CYCLES + again))
+
+
+def saved_instructions(context: Context) -> float:
+    """About those that it takes less than byte pairs, whose weights have no zeros in the gaps of rows."""
+    window = convolution_geometry(context)
+    products = context.output.size * context.input(1).size // context.output.shape[3]
+    return products * (PAIRED_PRODUCT - PRODUCT * _closed(window).kernel[1] / window.kernel[1])
 
 
 def _kernel(context: Context, kept: int) -> Kernel:
