@@ -19,7 +19,7 @@ from tinygen.frontend import tflite
 from tinygen.limits import Attempt, Limits, compile_within
 from tinygen.ops import pointwise_chain_dsp
 from tinygen.quant import Numerics
-from tinygen.variants import Optimize
+from tinygen.variants import Optimize, choose
 from tinygen.verify.compare import verify
 from tinygen.verify.samples import random_samples
 
@@ -154,6 +154,19 @@ def test_a_limit_is_kept_by_leaner_functions(monkeypatch: pytest.MonkeyPatch) ->
     inputs = random_samples(model.graph, 1)
     assert verify(tight.compiled, inputs, interpreter=False, board=target.load("nucleo_l4r5zi")).difference is None
     assert verify(least.compiled, inputs, interpreter=False).difference is None
+
+
+def test_the_cheapest_for_a_byte_give_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of depthwise layers, though those of 1x1 layers save more for all that may be paid."""
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 1000)
+    core = target.load("nucleo_l4r5zi").core
+    choices = [choice for choice in choose(lines(ModelBuilder()).graph, Numerics.TFLITE, core) if choice]
+    contexts = [choice.context for choice in choices if choice.context.node.op == "conv_2d"]
+    most_cycles = sum(pointwise_chain_dsp.shared_cycles(context) for context in contexts)
+    found = leaner.leaner(choices, core, most_cycles)
+    names = [choice.variant.name for choice in found if choice]
+    assert names[:3] == ["line_rounds_dsp"] * 3
+    assert 0 < names[3:].count("pointwise_chain_dsp") < len(contexts)
 
 
 def test_a_limit_is_kept_where_functions_save_less_than_thought(monkeypatch: pytest.MonkeyPatch) -> None:

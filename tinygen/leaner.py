@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class _Swap:
         """What is left of that."""
         return self.old_bytes - sum(self.new.values())
 
+    @property
+    def cycles_a_byte(self) -> float:
+        """What a byte that is left costs."""
+        return self.extra_cycles / self.saved_bytes if self.saved_bytes > 0 else math.inf
+
     def of(self, choices: Choices) -> Choices:
         """The choices with these."""
         return tuple(self.choices.get(index, choice) for index, choice in enumerate(choices))
@@ -47,24 +53,24 @@ class _Swap:
 
 
 def leaner(choices: Choices, core: Core, most_cycles: float, lacking_bytes: float = 0) -> Choices:
-    """The choices, with leaner kernels for all layers of a function that saves too little; the largest goes first.
+    """The choices, with leaner kernels for all layers of functions that save too little; the cheapest for a byte first.
 
-    All of them together take at most so many cycles more: a small network has few to lose. Beyond that, those that
-    take least for a byte save `lacking_bytes`.
+    All of them together take at most so many cycles more: a small network has few to lose. Beyond that, more of them
+    save `lacking_bytes`, whatever they take.
     """
     while True:
-        swaps = [swap for swap in _swaps(choices, core) if swap.extra_cycles < CYCLES_A_BYTE * swap.saved_bytes]
+        swaps = [swap for swap in _swaps(choices, core) if swap.cycles_a_byte < CYCLES_A_BYTE]
         swaps = [swap for swap in swaps if swap.extra_cycles <= most_cycles]
         if not swaps:
             break
-        best = max(swaps, key=lambda swap: swap.saved_bytes)
+        best = min(swaps, key=operator.attrgetter("cycles_a_byte"))
         most_cycles -= best.extra_cycles
         choices = best.of(choices)
     while lacking_bytes > 0:
         swaps = [swap for swap in _swaps(choices, core) if swap.saved_bytes > 0]
         if not swaps:
             break
-        best = min(swaps, key=lambda swap: swap.extra_cycles / swap.saved_bytes)
+        best = min(swaps, key=operator.attrgetter("cycles_a_byte"))
         lacking_bytes -= best.saved_bytes
         choices = best.of(choices)
     return choices
