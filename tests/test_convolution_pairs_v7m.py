@@ -17,9 +17,12 @@ from tests.test_convolution_dsp import SAME, VALID, convolution
 from tests.test_fully_connected_dsp import dense
 from tests.test_pointwise_dsp import pointwise
 from tests.test_v7m import BOARD, CONVOLUTION, MATRIX, check, templates, values
+from tinygen import leaner
 from tinygen.ir import Array
 from tinygen.ops import convolution_pairs_v7m, pair_blocks_v7m
 from tinygen.verify.golden import Golden
+
+pytestmark = pytest.mark.usefixtures("every_function")
 
 
 def test_random_pixels() -> None:
@@ -167,8 +170,9 @@ def test_two_outputs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     check_rows(layers(build.finish(), BOARD))
 
 
-def test_outputs_at_a_time() -> None:
+def test_outputs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three; two where a large layer, or all layers of a network, take less time with that: each has a function."""
+    monkeypatch.setattr(leaner, "CYCLES_A_BYTE", 30)
     many, few, small = ((1, 24, 24, 16), 16), ((1, 16, 16, 32), 32), ((1, 4, 4, 16), 8)
     for layers_of, wanted in (([many], {3}), ([few], {2}), ([many, few], {2, 3}), ([small], {2}), ([many, small], {3})):
         build = ModelBuilder()

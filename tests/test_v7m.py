@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.test_fully_connected_dsp import dense
 from tests.test_generated_c import check_sanitized
 from tests.test_pointwise_dsp import pointwise
 from tinygen.driver import Compiled
+from tinygen.ops import depthwise_pairs_v7m
 from tinygen.quant import Numerics
 from tinygen.verify.golden import Golden
 
@@ -72,6 +75,13 @@ def test_every_size_of_a_chunk() -> None:
     values(check(build), MATRIX)
 
 
+@pytest.fixture
+def no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depthwise layers do not have the kernel that multiplies pairs of elements."""
+    monkeypatch.setattr(depthwise_pairs_v7m, "_ways", lambda context: [])
+
+
+@pytest.mark.usefixtures("no_pairs")
 def test_random_depthwise() -> None:
     """Sizes from one pixel on, any stride, both paddings, filters for each channel, either axis along the rows."""
     build = ModelBuilder(np.random.default_rng(41))
@@ -88,6 +98,7 @@ def test_random_depthwise() -> None:
     assert fused == {False, True}
 
 
+@pytest.mark.usefixtures("no_pairs")
 def test_depthwise_of_many_channels() -> None:
     """Outputs too far apart for a store that moves its register, rows of several rounds."""
     build = ModelBuilder()
@@ -96,6 +107,7 @@ def test_depthwise_of_many_channels() -> None:
     values(check(build, 1), DEPTHWISE)
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize("weight", [-128, 127])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 def test_depthwise_at_its_ends(weight: int, zero_point: int) -> None:
@@ -115,8 +127,10 @@ def all_kernels(build: ModelBuilder) -> None:
         convolution(build, (1, 5, 5, 3), y_zero=y_zero, padding=VALID, kernel=(5, 5))
         depthwise(build, (2, 5, 6, 3), activation=RELU6, y_zero=y_zero)
         depthwise(build, (1, 6, 5, 3), 2, multiplier=2)
+        depthwise(build, (1, 9, 8, 3), 3, activation=RELU6, y_zero=y_zero)
 
 
+@pytest.mark.usefixtures("every_function")
 def test_oracles(golden: Golden) -> None:
     build = ModelBuilder()
     all_kernels(build)
@@ -124,6 +138,7 @@ def test_oracles(golden: Golden) -> None:
     check_model(build.finish(), golden)
 
 
+@pytest.mark.usefixtures("every_function")
 def test_sanitizers(tmp_path: Path) -> None:
     """Nothing undefined in the C, at the ends of the arena either."""
     build = ModelBuilder()
@@ -140,13 +155,19 @@ CROSS = (
 )
 
 
+@pytest.mark.usefixtures("every_function")
 @pytest.mark.parametrize("command", CROSS)
 def test_compilers(command: tuple[str, ...], tmp_path: Path) -> None:
     """No warning at any level of optimisation, with the instructions and without."""
     build = ModelBuilder()
     all_kernels(build)
+    compiles(build, tmp_path, [command])
+
+
+def compiles(build: ModelBuilder, tmp_path: Path, commands: Sequence[Sequence[str]] = CROSS) -> None:
+    """The same of a model."""
     compiled(build, BOARD).write(tmp_path / "net")
-    for level in ("-O0", "-O2", "-O3", "-Os"):
+    for command, level in product(commands, ("-O0", "-O2", "-O3", "-Os")):
         parts = [*command, level, *WARNINGS, "-Iinclude", "-c", "src/net.c", "-o", str(tmp_path / "net.o")]
         done = subprocess.run(parts, cwd=tmp_path / "net", capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(parts)}: {done.stderr}"

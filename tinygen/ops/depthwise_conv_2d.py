@@ -18,6 +18,7 @@ from tinygen.ops import (
     depthwise_line_shared_dsp,
     depthwise_mve,
     depthwise_pairs_dsp,
+    depthwise_pairs_v7m,
     depthwise_rows_dsp,
     depthwise_shared_v6m,
     depthwise_small,
@@ -270,6 +271,17 @@ SPEC = OpSpec(
             frozenset({"armv6m"}),
             depthwise_taps_v6m.applies,
             depthwise_taps_v6m.params,
+        ),
+        Variant(
+            "pairs_v7m",
+            depthwise_pairs_v7m.TEMPLATE,
+            frozenset({"armv7m"}),
+            depthwise_pairs_v7m.applies,
+            depthwise_pairs_v7m.params,
+            depthwise_pairs_v7m.rows,
+            leaner=Leaner(
+                "v7m", depthwise_pairs_v7m.code_bytes, depthwise_pairs_v7m.LEAN_BYTES, depthwise_pairs_v7m.saved_cycles
+            ),
         ),
         Variant(
             "v7m",
