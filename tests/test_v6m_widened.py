@@ -184,11 +184,11 @@ def test_more_inputs_at_a_time_where_there_is_room() -> None:
 
 
 def test_few_outputs_take_the_other_kernel() -> None:
-    """Below six, spreading weights costs more than it saves; below four where many inputs are under each."""
-    for outputs, depth in ((6, 9), (4, 96)):
+    """Below six, spreading weights costs more than it saves; below four where there are many."""
+    for outputs, depth, filters in ((6, 9, 8), (4, 256, 128)):
         build, other = ModelBuilder(), ModelBuilder()
-        pointwise(build, (1, 1, outputs, depth), 8)
-        pointwise(other, (1, 1, outputs - 1, depth), 8)
+        pointwise(build, (1, 1, outputs, depth), filters)
+        pointwise(other, (1, 1, outputs - 1, depth), filters)
         scaled(check(build), WIDENED)
         scaled(check(other), MATRIX)
 

@@ -42,8 +42,8 @@ MOST_FAST_BYTES = 65536
 """The same where RAM is to be used."""
 LEAST_OUTPUTS = 6
 """Of a channel: fewer are not worth spreading its weights."""
-DEEP, LEAST_DEEP_OUTPUTS = 96, 4
-"""The same of a channel with so many inputs under an output."""
+MANY_WEIGHTS, LEAST_OF_MANY = 2**15, 4
+"""Of a layer, and how many outputs of a channel are enough then: few layers would not pay for the function."""
 SPREAD_CYCLES = 2.6
 """About what it takes to spread a weight."""
 FILL_CYCLES = 5
@@ -75,7 +75,7 @@ def applies(context: Context) -> bool:
     whole = context.input(1).shape[3] == context.input(0).shape[3]
     window, channels = convolution_geometry(context), context.output.shape[3]
     dense = window.kernel[0] == 1 or not _has_gaps(window)
-    least = LEAST_DEEP_OUTPUTS if context.input(1).size >= DEEP * channels else LEAST_OUTPUTS
+    least = LEAST_OF_MANY if context.input(1).size >= MANY_WEIGHTS else LEAST_OUTPUTS
     few = context.output.size < least * channels and not _has_gaps(window)  # gaps have no other kernel
     if not whole or not dense or few or channels < CHANNELS:
         return False
