@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen import quant
 from tinygen.ir import CTYPES, Array, Tensor
-from tinygen.ops import checks, lookup, overlap, pixelwise
+from tinygen.ops import checks, lookup, overlap, pixelwise, quantize_mve
 from tinygen.ops.spec import Context, Kernel, OpSpec, Variant, elementwise_cost, no_attributes
 
 TARGETS = {
@@ -121,6 +121,10 @@ def _is_real(context: Context) -> bool:
     return context.input(0).dtype == "float32"
 
 
+def _mve_params(context: Context) -> Kernel:
+    return quantize_mve.params(context, params(context))
+
+
 SPEC = OpSpec(
     name="quantize",
     tflite="QUANTIZE",
@@ -131,6 +135,7 @@ SPEC = OpSpec(
     cost=elementwise_cost,
     variants=(
         *lookup.variants("table", _is_table),
+        Variant("reals_mve", quantize_mve.TEMPLATE, frozenset({"mve"}), quantize_mve.applies, _mve_params),
         Variant("reals", "kernels/quantize.c.j2", when=_is_real),
         Variant("c", "kernels/requantize.c.j2"),
     ),
