@@ -22,12 +22,12 @@ KERNEL = "tg_conv_2d_fives_chain_dsp_s8"
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it is possible, whether or not it is faster."""
-    monkeypatch.setattr(convolution_chain_fives_dsp, "FEWER_CYCLES", 1e9)
+    """Wherever it is possible, whether or not it is faster, and never by rows."""
+    monkeypatch.setattr(convolution_chain_fives_dsp, "cycles", lambda context: 0.0)
     monkeypatch.setattr(convolution_chain_runs_dsp, "FEWER_CYCLES", 0)
 
 
-def random_layers(seed: int, count: int = 8) -> ModelBuilder:
+def random_layers(seed: int, count: int = 6) -> ModelBuilder:
     """Any window of an even number of inputs in a row, five outputs or more along the width, all zero points."""
     build = ModelBuilder(np.random.default_rng(seed))
     rng = build.rng
@@ -80,6 +80,17 @@ def test_first_layers_of_one_channel_have_it() -> None:
         other = ModelBuilder()
         convolution(other, shape, filters, (9, 4), (2, 2), activation=activation)
         assert not compiled(other).program.calls[0].function.startswith(KERNEL)
+
+
+def test_windows_that_byte_pairs_do_not_reach() -> None:
+    """They have no rows then; nor outputs so far apart that what is under five of them is much to copy."""
+    build, far = ModelBuilder(), ModelBuilder()
+    convolution(build, (1, 900, 12, 1), 4, (900, 4), (2, 2), padding=VALID, weights=1, slope=0.001)
+    convolution(far, (1, 3, 90, 1), 4, (2, 4), (1, 16))
+    net = layers(build.finish(), "nucleo_l4r5zi")
+    assert convolution_chain_fives_dsp.rows(net.choices[0].context) is None
+    forms(check(build, samples=2), KERNEL)
+    assert not compiled(far).program.calls[0].function.startswith(KERNEL)
 
 
 def test_overlaps(always: None) -> None:

@@ -22,6 +22,8 @@ OUTPUTS = chains.MOST_OUTPUTS
 LINKS = OUTPUTS - 1
 MOST_STEPS = 20
 """Steps of the inner loop (two inputs each) that are printed one after another, 60 bytes each."""
+MOST_LINE_BYTES = 64
+"""What five outputs read of a row, at most: a copy of it lies on the stack."""
 PAIR_CYCLES, ROW_CYCLES, KEPT_CYCLES = 10, 40, 3.5
 """Of a word of pairs, of a row of them, and of a word that stays."""
 FEWER_CYCLES = 0.95
@@ -29,19 +31,21 @@ FEWER_CYCLES = 0.95
 
 
 def applies(context: Context) -> bool:
-    """Five outputs in a row, an even number of inputs in a row of the window, pairs of filters, no gaps.
+    """Five outputs in a row, near each other, an even number of inputs in a row of the window, pairs of filters.
 
-    Sums of 24 bits, a scaling that is proved exact, one shift for all channels; no limits inside the output's range;
-    faster than byte pairs.
+    No gaps, sums of 24 bits, a scaling that is proved exact, one shift for all channels; no limits inside the output's
+    range; faster than byte pairs.
     """
     window, depth, filters = convolution_geometry(context), context.input(0).shape[3], context.output.shape[3]
     if context.input(1).shape[3] != depth or context.input(0).shape[0] > 1 or filters % CHANNELS:
         return False
     if window.dilation != (1, 1) or window.output[1] < OUTPUTS or window.kernel[1] * depth % 2:
         return False
+    if _line(context, window)["line_bytes"] > MOST_LINE_BYTES:
+        return False
     if weighted.activation_range(context) != quant.RANGES["int8"]:
         return False
-    if _cycles(context) >= FEWER_CYCLES * convolution_chain_dsp.byte_pair_cycles(context):
+    if cycles(context) >= FEWER_CYCLES * convolution_chain_dsp.byte_pair_cycles(context):
         return False
     finish = _finish(context, dsp.sums(context, OPERANDS)) if chains.applies(context, OPERANDS) else None
     return finish is not None and finish.values["shift"] is not None
@@ -80,8 +84,9 @@ def params(context: Context) -> Kernel:
 def rows(context: Context) -> Rows | None:
     """Those of byte pairs, which read every row again."""
     found = convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
-    more = max(0, round(convolution_chain_dsp.byte_pair_cycles(context) - _cycles(context)))
-    return found and convolution_rows_dsp.dearer(found, more)
+    if found is None:
+        return None
+    return convolution_rows_dsp.dearer(found, round(convolution_chain_dsp.byte_pair_cycles(context) - cycles(context)))
 
 
 def _finish(context: Context, found: dsp.Sums) -> chains.Finish | None:
@@ -112,7 +117,7 @@ def _line(context: Context, window: Geometry) -> dict[str, Any]:
     }
 
 
-def _cycles(context: Context) -> float:
+def cycles(context: Context) -> float:
     """About what it takes."""
     window, steps = convolution_geometry(context), _steps(context)
     blocks = context.output.shape[3] // CHANNELS

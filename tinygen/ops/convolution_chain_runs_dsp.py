@@ -95,8 +95,9 @@ def params(context: Context) -> Kernel:
 def rows(context: Context) -> Rows | None:
     """Those of byte pairs, which read every row again."""
     found = convolution_rows_dsp.own_rows(context) if convolution_dsp.applies(context) else None
-    more = round(convolution_chain_dsp.byte_pair_cycles(context) - _cycles(context))
-    return found and convolution_rows_dsp.dearer(found, more)
+    if found is None:
+        return None
+    return convolution_rows_dsp.dearer(found, round(convolution_chain_dsp.byte_pair_cycles(context) - _cycles(context)))
 
 
 def _reach(window: Geometry) -> int:
