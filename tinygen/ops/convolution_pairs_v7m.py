@@ -58,7 +58,7 @@ COLUMN_CYCLES, BYTE_CYCLES, WORD_CYCLES = 14, 7, 3
 """The same of a column's row in scratch, and of an input there, copied as a byte or in a word."""
 PRODUCT_CYCLES, OUTPUT_CYCLES = 2.75, 20
 """About what a product and an output take where one output is computed after another."""
-PART_CYCLES = 150
+PART_CYCLES = 60
 """About what it takes more to begin with another part of a row, for each block of channels."""
 
 
