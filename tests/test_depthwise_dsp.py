@@ -20,9 +20,9 @@ from tinygen.ops import depthwise_pairs_dsp, depthwise_taps_dsp
 from tinygen.quant import Numerics
 
 SAME, VALID = 0, 1
-SLIDE, LINE, SHARED, STRIDED, TAPS, WINDOW, WINDOW_IN_C, V7M = (
+SLIDE, LINE, SHARED, STRIDED, TAPS, WINDOW, WINDOW_IN_C, PAIRS_V7M = (
     f"kernels/depthwise_conv_2d.{name}.c.j2"
-    for name in ("dsp", "line.dsp", "line.shared.dsp", "strided.dsp", "taps.dsp", "window.dsp", "window", "v7m")
+    for name in ("dsp", "line.dsp", "line.shared.dsp", "strided.dsp", "taps.dsp", "window.dsp", "window", "pairs.v7m")
 )
 
 
@@ -305,7 +305,7 @@ def test_cores_without_the_extension() -> None:
     build = ModelBuilder()
     depthwise(build, (1, 24, 24, 3))
     depthwise(build, kernel=(5, 5))
-    assert {f.template for f in compiled(build, "bluepill_f103c8").program.functions} == {V7M, WINDOW_IN_C}
+    assert {f.template for f in compiled(build, "bluepill_f103c8").program.functions} == {PAIRS_V7M, WINDOW_IN_C}
 
 
 @pytest.mark.parametrize("numerics", Numerics)
