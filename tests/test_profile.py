@@ -384,7 +384,7 @@ def test_json() -> None:
     times = {"milliseconds", "milliseconds_zero_wait", "milliseconds_without_prefetch"}
     assert set(found["total"]) == counted | times | {"macs"}
     assert [layer["layer"] for layer in found["layers"]] == list(range(7))
-    assert [layer["kernel"] for layer in found["layers"]][-2:] == ["matrix_vector.chain.dsp", "softmax"]
+    assert [layer["kernel"] for layer in found["layers"]][-2:] == ["matrix.words.dsp", "softmax"]
     total, flash = found["total"], found["flash"]
     for key in ("macs", "cycles", "instructions", "flash_read_bytes", "stall_cycles", "unaided_stall_cycles"):
         assert total[key] == sum(layer[key] for layer in found["layers"])
@@ -410,6 +410,12 @@ def test_the_table() -> None:
     assert f"{total['milliseconds_zero_wait']:.3f} ms without any" in text
     assert f"one inference took {found['stack_bytes']} B" in text
     assert all(line in text for line in found["assumptions"])
+    assert "feeds it" not in text
+
+
+def test_a_model_that_is_fed() -> None:
+    text = tinygen("profile", DIGITS, "--board", "nucleo_l4r5zi", "--feed").stdout
+    assert "model alone" in text and " B, with the loop that feeds it" in text
 
 
 def test_requests_that_cannot_be_met(tmp_path: Path) -> None:

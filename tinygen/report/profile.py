@@ -23,8 +23,8 @@ def profile(found: Profile, compiled: Compiled, top: int | None) -> RenderableTy
     facts.show_header = False
     for name, text in (*_latency(found), *footprint(compiled, found.budget)):
         facts.add_row(name, text)
-    used = f"one inference took {kilobytes(found.stack_bytes)}"
-    facts.add_row("stack used", used)
+    loop = "" if compiled.program.fed is None else ", with the loop that feeds it"
+    facts.add_row("stack used", f"one inference took {kilobytes(found.stack_bytes)}{loop}")
     what = "the firmware without a framework" if found.program == "firmware" else "the model alone"
     how = f"{what}, one inference of random input (seed {found.seed}) in {found.emulator}"
     facts.add_row("replayed", how)
