@@ -54,6 +54,30 @@ def dense(
     build.op("FULLY_CONNECTED", [x, w, b], [y], "FullyConnected", fusedActivationFunction=activation)
 
 
+def random_dense(build: ModelBuilder, least_units: int, most_units: int, inputs: int = 1, share: float = 0.3) -> None:
+    """Any inputs, a multiple of `inputs`; all zero points, limits; scales by channel in a share of all."""
+    zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
+    choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** build.rng.uniform(-4, -1.7)}
+    depth, units = (int(size) for size in build.rng.integers([1, least_units], [90, most_units]))
+    dense(build, depth * inputs, units, per_channel=build.chance(share), **choice, **zeros)
+
+
+def of_every_depth(units: int) -> ModelBuilder:
+    """No whole unit of inputs, a round of units and some behind it, inputs behind the last word."""
+    build = ModelBuilder()
+    for depth in (1, 2, 3, 4, 5, 8, 15, 63, 64, 66, 130, 257):
+        dense(build, depth, units, slope=0.01 / np.sqrt(depth), y_zero=-20)
+    return build
+
+
+def of_large_shapes() -> ModelBuilder:
+    """Three matrices, each of many units."""
+    build = ModelBuilder()
+    for depth, units in ((640, 128), (128, 128), (130, 67)):
+        dense(build, depth, units, slope=0.001, y_zero=int(build.rng.integers(-128, 128)))
+    return build
+
+
 def functions(build: ModelBuilder) -> list[str]:
     """The kernels of all layers."""
     return [call.function for call in compiled(build).program.calls]
@@ -65,10 +89,7 @@ def test_random_shapes(board: str, numerics: Numerics) -> None:
     """Any inputs and outputs, all zero points, outputs of one sign and of both, limits inside the range."""
     build = ModelBuilder(np.random.default_rng(BOARDS.index(board) + 10))
     for _ in range(12):
-        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
-        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** build.rng.uniform(-4, -1.7)}
-        depth, units = (int(size) for size in build.rng.integers([1, 4], [90, 30]))
-        dense(build, depth, units, per_channel=build.chance(0.3), **choice, **zeros)
+        random_dense(build, least_units=4, most_units=30)
     dense(build, y_zero=3)
     found = set(forms(check(build, [board], numerics=numerics), KERNEL))
     assert found == ({"line"} if numerics is Numerics.TFLITE else {"line", "roundings"})
@@ -77,17 +98,11 @@ def test_random_shapes(board: str, numerics: Numerics) -> None:
 @pytest.mark.parametrize("units", [4, 7, 8, 9, 30])
 def test_every_number_of_inputs(units: int) -> None:
     """No unit, a round and units behind it; inputs behind the last whole word; a last block that starts earlier."""
-    build = ModelBuilder()
-    for depth in (1, 2, 3, 4, 5, 8, 15, 63, 64, 66, 130, 257):
-        dense(build, depth, units, slope=0.01 / np.sqrt(depth), y_zero=-20)
-    forms(check(build, samples=2), KERNEL)
+    forms(check(of_every_depth(units), samples=2), KERNEL)
 
 
 def test_layers_of_all_shapes_share_a_kernel() -> None:
-    build = ModelBuilder()
-    for depth, units in ((640, 128), (128, 128), (130, 67)):
-        dense(build, depth, units, slope=0.001, y_zero=int(build.rng.integers(-128, 128)))
-    result = check(build, samples=2)
+    result = check(of_large_shapes(), samples=2)
     assert len(result.program.functions) == 1
     assert result.program.functions[0].values["units"] == 16
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.dsp import BOARDS, NONE, RELU, RELU6, check, check_compilers, forms
+from tests.dsp import BOARDS, RELU6, check, check_compilers, forms
 from tests.modelbuilder import ModelBuilder
 from tests.overlap_harness import SCRATCH, at_most, check_safe, check_tight, layers
-from tests.test_fully_connected_dsp import dense, functions
+from tests.test_fully_connected_dsp import dense, functions, of_every_depth, of_large_shapes, random_dense
 from tests.test_generated_c import check_sanitized
 from tinygen.ir import Array
 from tinygen.quant import Numerics
@@ -25,10 +25,7 @@ def random_layers(seed: int, count: int = 9, inputs: int = 1) -> ModelBuilder:
     """Any inputs, a multiple of `inputs`, and eight channels or more; all zero points, limits, kinds of scales."""
     build = ModelBuilder(np.random.default_rng(seed))
     for _ in range(count):
-        zeros = {"x_zero": build.random_zero_point(), "y_zero": build.pick([-128, 3, build.random_zero_point()])}
-        choice = {"activation": build.pick([NONE, NONE, RELU, RELU6]), "slope": 10 ** build.rng.uniform(-4, -1.7)}
-        depth, units = (int(size) for size in build.rng.integers([1, 8], [90, 40]))
-        dense(build, depth * inputs, units, per_channel=build.chance(0.4), **choice, **zeros)
+        random_dense(build, least_units=8, most_units=40, inputs=inputs, share=0.4)
     return build
 
 
@@ -41,18 +38,12 @@ def test_random_shapes(board: str) -> None:
 
 @pytest.mark.parametrize("units", [8, 9, 15, 30])
 def test_every_number_of_inputs(units: int) -> None:
-    """No whole unit, a round and units behind it, inputs behind the last word; a last block that starts earlier."""
-    build = ModelBuilder()
-    for depth in (1, 2, 3, 4, 5, 8, 15, 63, 64, 66, 130, 257):
-        dense(build, depth, units, slope=0.01 / np.sqrt(depth), y_zero=-20)
-    forms(check(build, samples=2), KERNEL)
+    """A last block that starts earlier, too."""
+    forms(check(of_every_depth(units), samples=2), KERNEL)
 
 
 def test_layers_of_all_shapes_share_a_kernel() -> None:
-    build = ModelBuilder()
-    for depth, units in ((640, 128), (128, 128), (130, 67)):
-        dense(build, depth, units, slope=0.001, y_zero=int(build.rng.integers(-128, 128)))
-    result = check(build, samples=2)
+    result = check(of_large_shapes(), samples=2)
     forms(result, KERNEL)
     assert [function.values["units"] for function in result.program.functions] == [16]
 

@@ -160,6 +160,14 @@ def cost(context: Context) -> Cost:
     return Cost(context.output.size * context.input(1).shape[1], context.output.size)
 
 
+_IN_WORDS = Leaner(
+    "words_dsp",
+    lambda _: fully_connected_dsp.CODE_BYTES,
+    matrix_words_dsp.CODE_BYTES,
+    matrix_words_dsp.more_than_blocks,
+)
+"""Blocks of channels give way to words as they lie."""
+
 SPEC = OpSpec(
     name="fully_connected",
     tflite="FULLY_CONNECTED",
@@ -197,12 +205,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             matrix_chain_dsp.applies,
             matrix_chain_dsp.params,
-            leaner=Leaner(
-                "words_dsp",
-                lambda _: fully_connected_dsp.CODE_BYTES,
-                matrix_words_dsp.CODE_BYTES,
-                matrix_words_dsp.more_than_blocks,
-            ),
+            leaner=_IN_WORDS,
         ),
         Variant(
             "direct_chain_dsp",
@@ -217,12 +220,7 @@ SPEC = OpSpec(
             frozenset({"dsp"}),
             fully_connected_dsp.applies,
             fully_connected_dsp.params,
-            leaner=Leaner(
-                "words_dsp",
-                lambda _: fully_connected_dsp.CODE_BYTES,
-                matrix_words_dsp.CODE_BYTES,
-                matrix_words_dsp.more_than_blocks,
-            ),
+            leaner=_IN_WORDS,
         ),
         Variant(
             "direct_dsp",
