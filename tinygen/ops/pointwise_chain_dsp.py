@@ -136,7 +136,9 @@ def _kernel(part: Context, layer: Context, outputs: int, may_own: bool) -> Kerne
     own = may_own and outputs == chains.OUTPUTS and _has_own(part, layer)
     halfwords = own and _by_halfwords(layer)
     order, firsts = byte_pairs.in_order_of_bytes(depth), block_starts(channels)
-    blocks = chains.words(found, finish, order, firsts, halfwords)
+    # An odd input behind all steps has a partner of zeros: all of them are alike.
+    paired = [(first, second % (depth + 1)) for first, second in order]
+    blocks = chains.words(found, finish, paired, firsts, halfwords)
     sizes = [] if own else [pixels, depth, channels]
     words = np.concatenate([sizes, blocks]).astype(np.int32)
     values = {
