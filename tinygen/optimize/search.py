@@ -17,7 +17,7 @@ from tinygen.optimize.cache import Cache
 from tinygen.optimize.candidate import Candidate
 from tinygen.optimize.limits import drop, fits, lacks
 from tinygen.optimize.model_file import KERAS
-from tinygen.optimize.outcome import Baseline, Outcome, outcome_from_json
+from tinygen.optimize.outcome import Baseline, Cost, Outcome, outcome_from_json
 from tinygen.optimize.pool import Pool
 from tinygen.optimize.task import Made, Problem, Task, judged_facts, made_facts, model_facts, outcome_facts
 from tinygen.optimize.technique import ACCURACY
@@ -85,11 +85,16 @@ def nearest(found: Search, problem: Problem) -> Outcome | None:
 
 
 def _winner(outcomes: Sequence[Outcome], baseline: Baseline, problem: Problem) -> Outcome | None:
-    """The first that fits; of all that do the most accurate, and of these the one with least flash."""
+    """The first that fits; of all that do the most accurate, and of these the one that takes least of everything."""
     fitting = [outcome for outcome in outcomes if fits(outcome, baseline, problem.limits)]
     if not problem.thorough or not fitting:
         return fitting[0] if fitting else None
-    return min(fitting, key=lambda o: (drop(o, baseline), o.cost.flash_bytes if o.cost else 0))
+    return min(fitting, key=lambda outcome: (drop(outcome, baseline), _taken(outcome.cost) if outcome.cost else 0))
+
+
+def _taken(found: Cost) -> float:
+    """Flash, RAM and time multiplied: half of one is worth twice another."""
+    return found.flash_bytes * found.ram_bytes * (found.milliseconds or 1.0)
 
 
 def _baseline(problem: Problem, cache: Cache, pool: Pool, watch: Watch, total: int) -> Baseline:
