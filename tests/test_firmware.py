@@ -1,4 +1,7 @@
-"""Whole models on whole boards: the firmware of PlatformIO or CMake, in an emulator, equal to the reference."""
+"""Whole models on whole boards: the firmware of PlatformIO or CMake, in an emulator, equal to the reference.
+
+Large models run on one board of each core; on all of them in the long form: pytest --long -n 2 tests/test_firmware.py
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import random
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,21 +39,21 @@ LARGE = {
 PLATFORMIO = {
     "bbcmicrobit": ["digits", "sine"],
     "bluepill_f103c8": ["digits", "kws"],
-    "nano33ble": ["digits", "ad", "kws", "ic", "vww"],
-    "netduinoplus2": ["digits", "ad", "kws", "ic", "vww"],
-    "nucleo_f446re": ["digits", "ad", "kws", "ic", "vww"],
-    "nucleo_h743zi": ["digits", "ad", "kws", "ic", "vww"],
-    "nucleo_l4r5zi": ["digits", "ad", "kws", "ic", "vww"],
-    "pico": ["digits", "ad", "kws", "ic", "vww"],
+    "nano33ble": ["digits", "kws"],
+    "netduinoplus2": ["digits", "kws"],
+    "nucleo_f446re": ["digits", "kws"],
+    "nucleo_h743zi": ["digits", *LARGE],
+    "nucleo_l4r5zi": ["digits", *LARGE],
+    "pico": ["digits", *LARGE],
     "stm32vldiscovery": ["digits", "sine"],
     "uno": ["digits", "sine"],
     "megaatmega2560": ["digits", "sine"],
 }
-"""Boards, each with the models that fit; PlatformIO has all of them."""
+"""Boards, each with models that fit; PlatformIO has all of them."""
 CMAKE = {
     "mps2-an385": ["digits", *LARGE],
-    "mps2-an386": ["digits", *LARGE],
-    "mps2-an500": ["digits", *LARGE],
+    "mps2-an386": ["digits", "kws"],
+    "mps2-an500": ["digits", "kws"],
     "mps2-an505": ["digits", *LARGE],
     "mps3-an547": ["digits", *LARGE],
 }
@@ -59,8 +63,13 @@ LIMIT_SECONDS = 120
 GARBAGE, BATCH = 10_000, 20
 
 
-def cases(boards: dict[str, list[str]]) -> list[tuple[str, str]]:
-    return [(board, model) for board, models in boards.items() for model in models]
+def cases(boards: dict[str, list[str]]) -> list[Any]:
+    """Those of the suite, and in the long form all large models on all boards that have room for them."""
+    short = [(board, model) for board, models in boards.items() for model in models]
+    others = [(board, model) for board, models in boards.items() if "kws" in models for model in LARGE]
+    small = "bluepill_f103c8"
+    long = [case for case in others if case not in short and case[0] != small]
+    return [*short, *(pytest.param(*case, marks=pytest.mark.long) for case in long)]
 
 
 def model_file(name: str) -> Path:
