@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.ops import checks, convolution_compact, convolution_kernels, convolution_plain, weighted
+from tinygen.ops import checks, convolution_compact, convolution_fast, convolution_kernels, convolution_plain, weighted
 from tinygen.ops.spec import Context, Cost, OpSpec
 from tinygen.ops.window import convolution_geometry, patches, read_convolution
 
@@ -63,5 +63,5 @@ SPEC = OpSpec(
     pixelwise=convolution_plain.is_pointwise,
     variants=convolution_kernels.VARIANTS,
     compact=convolution_compact.COMPACT,
-    fast=convolution_kernels.FAST,
+    fast=convolution_fast.FAST,
 )

@@ -34,8 +34,6 @@ from tinygen.ops import (
     pointwise_chain_v6m,
     pointwise_dsp,
     pointwise_mve,
-    winograd_dsp,
-    winograd_v6m,
 )
 from tinygen.ops.spec import Context, Kernel, Leaner, Rows, Variant
 
@@ -46,12 +44,6 @@ PLAIN = ""
 def _few_params(context: Context) -> Kernel:
     """The kernel in plain C of pixels by themselves, in words, of few filters."""
     return matrix_few_dsp.kernel(context, convolution_plain.params(context))
-
-
-def _is_widened(context: Context) -> bool:
-    """Whether Armv6-M widens rows, and does not chain the sums of outputs."""
-    chained = convolution_plain.is_pointwise(context) and pointwise_chain_v6m.applies(context)
-    return convolution_widened_v6m.applies(context) and not chained and not convolution_chain_v6m.applies(context)
 
 
 def _two_outputs(name: str) -> Leaner:
@@ -361,38 +353,4 @@ VARIANTS = (
         PLAIN, "sparse", "kernels/conv_2d.sparse.c.j2", convolution_plain.is_sparse, convolution_plain.sparse_params
     ),
     Variant("c", convolution_plain.TEMPLATE, rows=convolution_plain.rows),
-)
-FAST = (
-    variant(
-        "dsp",
-        "winograd_dsp",
-        winograd_dsp.TEMPLATE,
-        winograd_dsp.applies,
-        winograd_dsp.params,
-        saves=winograd_dsp.saved_cycles,
-    ),
-    variant(
-        "dsp",
-        "winograd_flash_dsp",
-        winograd_dsp.TEMPLATE,
-        winograd_dsp.applies,
-        winograd_dsp.flash_params,
-        saves=winograd_dsp.saved_cycles_in_flash,
-    ),
-    variant(
-        "armv6m",
-        "winograd_v6m",
-        winograd_v6m.TEMPLATE,
-        winograd_v6m.applies,
-        winograd_v6m.params,
-        saves=winograd_v6m.saved_cycles,
-    ),
-    variant(
-        "armv6m",
-        "widened_large_v6m",
-        convolution_widened_v6m.TEMPLATE,
-        _is_widened,
-        convolution_widened_v6m.large_params,
-        saves=convolution_widened_v6m.saved_cycles,
-    ),
 )
